@@ -1,0 +1,44 @@
+# Targets make .venv when it is missing; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# torch and torchvision are not locked: their bounds in pyproject.toml name a matching pair, and
+# which build of it fits depends on the machine.
+TORCH = $(shell $(PYTHON) -c 'import tomllib, shlex; \
+	deps = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	print(shlex.join(d for d in deps if d.startswith(("torch>", "torchvision>"))))')
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: .venv/installed ## set up .venv with everything, the demo's weights and the tests' tools
+
+.venv/installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which with PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: install ## draw a data set, train on it, predict its test pictures with TTA
+	$(BIN)/python train.py recipe=demo hydra.run.dir=outputs/demo
+	$(BIN)/python predict.py ckpt=outputs/demo tta=true
+
+test: install ## format, lint, types and tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lock: ## choose the versions of requirements.lock anew (needs uv)
+	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
+	uv pip compile pyproject.toml --extra demo --extra dev --universal --generate-hashes --upgrade \
+		--python-version 3.11 --no-header --override .overrides --output-file requirements.lock \
+		$(foreach name,torch torchvision jinja2 mpmath networkx sympy,--no-emit-package $(name))
+	rm .overrides
+
+clean: ## remove .venv, the drawn data and the caches; outputs/ stays
+	rm -rf .venv data/demo build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

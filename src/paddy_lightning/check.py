@@ -1,0 +1,67 @@
+"""All refusals that need no data: wrong values, before anything is read, built or written."""
+
+import inspect
+from pathlib import Path
+
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.errors import UserError, nearest
+
+OWN_KNOBS = {  # Trainer's arguments that are ours to set, and what to use for them
+    "max_epochs": "epochs= and freeze_epochs=",
+    "precision": "precision=",
+    "logger": "nothing: a run always logs to its folder",
+    "callbacks": "nothing: they are the run's",
+    "fast_dev_run": "trainer.limit_train_batches= and epochs=1",
+    "default_root_dir": "hydra.run.dir=",
+}
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse what cannot be trained, whatever the data.
+
+    Raises:
+        UserError: Names the knob, what is wrong with its value, and what to do.
+    """
+    for name, least in (("epochs", 0), ("freeze_epochs", 0), ("batch_size", 1), ("num_workers", 0)):
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise UserError(f"{name}={value}: must be at least {least}")
+    if config.epochs + config.freeze_epochs == 0:
+        raise UserError("epochs=0 freeze_epochs=0: nothing to train; set one of them")
+    if not 0 < config.lr < float("inf"):
+        raise UserError(f"lr={config.lr}: must be above 0, such as 2e-3")
+    if not 0 < config.min_scale <= 1:
+        raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
+    _check_augment(config)
+    _check_trainer(config)
+    _check_model(config)
+
+
+def _check_augment(config: TrainConfig) -> None:
+    if config.augment:
+        from paddy_lightning.augment import kornia_augmentations
+
+        kornia_augmentations(config.augment)
+
+
+def _check_trainer(config: TrainConfig) -> None:
+    if not config.trainer:
+        return
+    from pytorch_lightning import Trainer
+
+    known = inspect.signature(Trainer).parameters
+    for name in config.trainer:
+        if name in OWN_KNOBS:
+            raise UserError(f"trainer.{name}: use {OWN_KNOBS[name]}")
+        if name not in known:
+            raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
+
+
+def _check_model(config: TrainConfig) -> None:
+    from paddy_lightning.model import resolve_arch
+
+    resolve_arch(config.arch)
+    if config.weights not in ("pretrained", "none") and not Path(config.weights).is_file():
+        raise UserError(
+            f"weights={config.weights}: no such file; give pretrained, none or a file of weights"
+        )

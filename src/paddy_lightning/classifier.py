@@ -1,0 +1,105 @@
+"""The LightningModule: loss, metrics, predictions, optimizer."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from paddy_lightning.datamodule import Batch
+from paddy_lightning.model import param_groups
+
+SMOOTHING = 0.98  # of the printed train loss, as in fastai
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network on batches of pictures.
+
+    Rates, momentum and what is frozen are not its business: see ``fine_tune.FineTune``.
+
+    Args:
+        model: Has ``body`` and ``head``; pictures -> logits [B, num_classes].
+        num_classes: Of the logits.
+        weight_decay: Of AdamW; none on biases and normalisation layers.
+        facts: Plain values that go into every checkpoint, so that it can be used alone.
+
+    Attributes:
+        train_loss: float, the smoothed train loss so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        weight_decay: float = 0.01,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weight_decay = weight_decay
+        self.save_hyperparameters(facts or {}, logger=False)
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.valid_loss = MeanMetric()
+        self._loss_sum, self._loss_weight = torch.zeros(()), 0.0
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """float32 [B, 3, height, width] -> probabilities, float32 [B, num_classes]."""
+        return F.softmax(self._logits(pictures), dim=1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one augmented batch."""
+        del batch_idx
+        loss = F.cross_entropy(self._logits(batch.image), batch.label)
+        self._smooth(loss.detach())
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and error rate over the whole validation set, every picture counted once."""
+        del batch_idx
+        logits = self._logits(batch.image)
+        self.accuracy.update(logits, batch.label)
+        self.valid_loss.update(F.cross_entropy(logits, batch.label), len(batch.label))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log them, and what ``best.ckpt`` goes by: the error rate, of equals the lower loss."""
+        error_rate, valid_loss = 1 - self.accuracy.compute(), self.valid_loss.compute()
+        self.log("error_rate", error_rate)
+        self.log("valid_loss", valid_loss)
+        rank = 1e4 * error_rate + valid_loss / (1 + valid_loss)
+        self.log("rank", rank, logger=False)
+        self.accuracy.reset()
+        self.valid_loss.reset()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Probabilities of every view of every picture.
+
+        Returns:
+            int64 [B], the pictures' rows, and float32 [B, views, num_classes]; the last view is
+            the plain one, and without test-time augmentation it is the only one.
+        """
+        del batch_idx
+        views = batch.image if batch.image.ndim == 5 else batch.image[:, None]
+        return batch.index, self(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW as fastai sets it; every rate is overwritten before the first step."""
+        groups = param_groups(self.model, self.weight_decay)
+        return torch.optim.AdamW(groups, lr=0.0, betas=(0.95, 0.99), eps=1e-5)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean of the losses so far, recent ones weighing more (beta .98, debiased)."""
+        return float(self._loss_sum) / self._loss_weight if self._loss_weight else float("nan")
+
+    def _smooth(self, loss: Tensor) -> None:
+        # Stays on the device: reading it here would make every step wait.
+        self._loss_sum = SMOOTHING * self._loss_sum.to(loss.device) + (1 - SMOOTHING) * loss
+        self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
+
+    def _logits(self, pictures: Tensor) -> Tensor:
+        """float32, also under mixed precision: loss and softmax need the digits."""
+        return self.model(pictures.contiguous(memory_format=torch.channels_last)).float()

@@ -1,0 +1,161 @@
+"""argv -> a typed config, or one clear message: what the scripts beside ``src`` share.
+
+Hydra composes; this module answers ``--help`` at once, quotes paths, and turns a mistake into a
+sentence. ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
+"""
+
+import dataclasses
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from paddy_lightning.atomic import write_json
+from paddy_lightning.config import PredictConfig, TrainConfig
+from paddy_lightning.errors import UserError, nearest
+
+CONF = Path(__file__).parents[2] / "conf"
+PATHS = {"data.root", "weights", "ckpt", "images", "output"}  # knobs whose value is a path
+FULL_ERROR = "HYDRA_FULL_ERROR"
+full_error = os.environ.get(FULL_ERROR) == "1"
+Config = TypeVar("Config", TrainConfig, PredictConfig)
+
+
+def run_command(main: Callable[[], None], kind: type[Config]) -> None:
+    """Run a script's Hydra main.
+
+    Args:
+        main: Decorated with ``hydra.main``.
+        kind: The config it takes.
+
+    Raises:
+        SystemExit: 1 or 2 after a mistake, 130 after Ctrl-C.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(Path(sys.argv[0]).name, kind))
+        return
+    register_schemas()
+    sys.argv[1:] = [quote_path(word) for word in sys.argv[1:]]
+    os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        print(f"error: {explain(error, kind)}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, UserError) else 2)
+
+
+def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
+    """Run a task with the typed config and the folder Hydra made for it.
+
+    A refused run leaves no folder behind, unless the folder was asked for by name: then its
+    ``summary.json`` says why, which is how a sweep learns it.
+    """
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        task(OmegaConf.to_object(config), run_dir)
+    except UserError as error:
+        if not (run_dir / "summary.json").exists() and HydraConfig.get().output_subdir:
+            if any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
+                write_json(run_dir / "summary.json", {"status": "failed", "reason": str(error)})
+            else:
+                shutil.rmtree(run_dir)
+        if full_error:
+            raise
+        print(f"error: {plain_message(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def register_schemas() -> None:
+    """Tell Hydra the types and defaults, and how to name a job's folder."""
+    store = ConfigStore.instance()
+    train = OmegaConf.structured(TrainConfig)
+    OmegaConf.set_struct(train.trainer, False)  # takes any name; check() knows which exist
+    store.store("train_schema", train)
+    store.store("predict_schema", PredictConfig)
+    OmegaConf.register_new_resolver("slug", slug, replace=True)
+
+
+def slug(text: str) -> str:
+    """A piece of a path that every shell and Hydra's own command line take as it is."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-")
+
+
+def quote_path(word: str) -> str:
+    """``ckpt=a=b.ckpt`` -> ``ckpt='a=b.ckpt'``: Hydra's grammar would stumble on the value."""
+    key, equals, value = word.partition("=")
+    simple = not value or value[0] in "'\"[" or value in ("null", "none", "pretrained")
+    if not equals or key.lstrip("+") not in PATHS or simple or "," in value:
+        return word
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def explain(error: Exception, kind: type[Config]) -> str:
+    """A user's mistake in one or two lines: the key, what is wrong, the nearest allowed."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    first, *rest = [line.strip() for line in str(cause).split("\n") if line.strip()]
+    if isinstance(error, UserError):
+        return plain_message(error)
+    if match := re.match(r"(?:Key '|Could not override ')([\w.]+)'", first):
+        known = [name for name, _, _ in knobs(kind)]
+        near = nearest(match[1], known)
+        return f"{match[1]}: no such knob{near or '; python SCRIPT --help lists them'}"
+    if match := re.match(r"In '[\w/]+': Could not find '([\w/.-]+)/([^/]+)'", first):
+        options = [line for line in rest if not line.endswith(":")]
+        return f"{match[1]}={match[2]}: no such choice; there is {', '.join(options)}"
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {first}" if key else " ".join([first, *rest[:2]])
+
+
+def plain_message(error: UserError) -> str:
+    """The message itself, also when a worker's traceback has been wrapped around it."""
+    return str(error).rsplit("UserError: ", 1)[-1].strip()
+
+
+def help_text(script: str, kind: type[Config]) -> str:
+    """Every knob with its default and meaning, and the groups."""
+    rows = list(knobs(kind))
+    width = max(len(f"{name}={default}") for name, default, _ in rows) + 2
+    lines = [f"  {f'{name}={default}':{width}}{meaning}" for name, default, meaning in rows]
+    if kind is TrainConfig:
+        lines += ["", f"  data={'|'.join(choices('data'))}: where the pictures are"]
+        lines += [f"  recipe={'|'.join(choices('recipe'))}: several knobs at once"]
+        lines += ["  -m: every combination of values with commas, each a run of its own"]
+    usage, more = f"python {script} [knob=value ...]", "hydra.run.dir=FOLDER; --hydra-help"
+    return "\n".join([usage, "", *lines, "", f"  {more} for all of Hydra's own"])
+
+
+def choices(group: str) -> list[str]:
+    """The files of a group of ``conf/``."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def knobs(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(name, default, meaning) of every knob, those of nested configs dotted."""
+    for knob in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(knob.type):
+            yield from knobs(knob.type, f"{knob.name}.")  # type: ignore[arg-type]
+            continue
+        factory = knob.default_factory
+        default = knob.default if factory is dataclasses.MISSING else factory()
+        meaning = knob.metadata["meaning"]
+        if isinstance(default, StrEnum):
+            meaning = f"{'|'.join(type(default))}: {meaning}"
+        shown = str(default)
+        if default is None or isinstance(default, bool):
+            shown = {None: "null", True: "true", False: "false"}[default]
+        yield f"{prefix}{knob.name}", shown, meaning

@@ -1,0 +1,181 @@
+"""Every knob once: name, type, default, meaning, allowed values.
+
+Plain dataclasses, and no import of torch: ``--help`` and Hydra's parsing stay fast. Hydra builds
+them from the command line, a notebook by hand: ``train(TrainConfig(epochs=1, resize="pad"))``.
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from paddy_lightning.errors import UserError
+
+Size = tuple[int, int]
+E = TypeVar("E", bound=StrEnum)
+
+
+class Source(StrEnum):
+    """Where pictures come from."""
+
+    auto = "auto"
+    paddy = "paddy"
+    folder = "folder"
+    demo = "demo"
+
+
+class Resize(StrEnum):
+    """How a picture of any shape becomes one of the presized shape."""
+
+    squish = "squish"
+    pad = "pad"
+    crop = "crop"
+
+
+class PadMode(StrEnum):
+    """What ``resize=pad`` puts around a picture."""
+
+    zeros = "zeros"
+    border = "border"
+    reflection = "reflection"
+
+
+class Tta(StrEnum):
+    """How test-time augmentation joins its views; ``true`` is ``mean``, ``false`` is ``off``."""
+
+    off = "off"
+    mean = "mean"
+    max = "max"
+
+
+def knob(default: Any, meaning: str) -> Any:
+    """A dataclass field that knows what it is for."""
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata={"meaning": meaning})
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass
+class DataConfig:
+    """The data set: set as a group (``data=folder``) and a place (``data.root=...``)."""
+
+    source: Source = knob(
+        Source.auto, "paddy: Kaggle's layout; folder: one folder a class; demo: drawn; auto: any"
+    )
+    root: str | None = knob(None, "folder of the pictures; null: ./data, then /kaggle/input")
+
+    def __post_init__(self) -> None:
+        """Take names for enum members."""
+        _read_enums(self)
+
+
+@dataclass
+class TrainConfig:
+    """All that ``train.py`` can be told."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    arch: str = knob("resnet26d", "any timm name, with or without its tag")
+    weights: str = knob("pretrained", "pretrained, none, or a file with timm's names")
+    resize: Resize = knob(Resize.squish, "to the presized shape: distort, add borders, or cut")
+    presize: Any = knob(480, "what workers make of each file: 480, [480,360] or 480x360 (h x w)")
+    size: Any = knob(128, "what the model sees, in the same forms")
+    pad_mode: PadMode = knob(PadMode.zeros, "what resize=pad puts around a picture")
+    draft: bool = knob(True, "decode large JPEGs at 1/2, 1/4 or 1/8 where that is enough")
+    min_scale: float = knob(0.75, "smallest share of the area that a training crop keeps, (0, 1]")
+    augment: list[Any] = knob([], "more of kornia.augmentation: [{RandomErasing: {p: 0.5}}]")
+    epochs: int = knob(3, "epochs with everything training")
+    freeze_epochs: int = knob(1, "epochs before those with only head and normalisation training")
+    lr: float = knob(2e-3, "base learning rate of fine_tune, for the head")
+    batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
+    seed: int = knob(42, "of weights, order, augmentation and dropout")
+    split_seed: int = knob(42, "of the train / validation split")
+    precision: str = knob("16-mixed", "any of Lightning's; 32-true where mixed is no gain (CPU)")
+    tta: bool = knob(False, "also report the error with test-time augmentation")
+    num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
+    trainer: dict[str, Any] = knob({}, "any other argument of Lightning's Trainer")
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        _read_enums(self)
+        if not isinstance(self.data, DataConfig):
+            self.data = DataConfig(**self.data)
+        self.presize = read_size("presize", self.presize)
+        self.size = read_size("size", self.size)
+
+
+@dataclass
+class PredictConfig:
+    """All that ``predict.py`` can be told."""
+
+    ckpt: Any = knob(None, "a run folder, or a checkpoint file (required)")
+    images: str | None = knob(None, "a picture or a folder; null: the test set of the run's data")
+    tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
+    output: str | None = knob(None, "folder of the CSV files; null: the run folder")
+    batch_size: int = knob(64, "pictures a step")
+    num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        if isinstance(self.tta, bool):
+            self.tta = Tta.mean if self.tta else Tta.off
+        self.tta = read_enum("tta", Tta, self.tta)
+
+
+def read_size(name: str, value: Any) -> Size:
+    """``(height, width)`` from ``480``, ``"480x360"`` or ``[480, 360]``.
+
+    Raises:
+        UserError: Any other form, or a side below 1.
+    """
+    sides: Any = value
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:x(\d+))?", value)):
+        sides = (match[1], match[2] or match[1])
+    if isinstance(value, int) and not isinstance(value, bool):
+        sides = (value, value)
+    try:
+        height, width = (int(side) for side in sides)
+        if height < 1 or width < 1 or [height, width] != [float(side) for side in sides]:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name}={value}: not a size; give one side, [height,width] or HEIGHTxWIDTH"
+        ) from None
+    return height, width
+
+
+def read_enum(name: str, kind: type[E], value: Any) -> E:
+    """The member of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise UserError(f"{name}={value}: not one of {', '.join(kind)}") from None
+
+
+def _read_enums(config: Any) -> None:
+    for knob_ in dataclasses.fields(config):
+        if isinstance(knob_.type, type) and issubclass(knob_.type, StrEnum):
+            value = getattr(config, knob_.name)
+            setattr(config, knob_.name, read_enum(knob_.name, knob_.type, value))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as plain values only, fit for YAML and for a checkpoint."""
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case StrEnum() | Path():
+            return str(value)
+        case _:
+            return value

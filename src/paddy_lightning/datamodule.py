@@ -1,0 +1,210 @@
+"""A table of pictures -> batches: uint8 from the workers, augmented once on the device."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from paddy_lightning.augment import Augment
+from paddy_lightning.config import PadMode, Resize, Size
+from paddy_lightning.presize import CENTRE, open_presized
+from paddy_lightning.random_numbers import uniform
+
+CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
+NO_LABEL = -1
+
+
+class Batch(NamedTuple):
+    """What travels from the workers to the network.
+
+    Attributes:
+        image: uint8 [B, H, W, 3] from the workers; float32 [B, 3, height, width] once augmented,
+            or [B, views, 3, height, width] with test-time augmentation, the plain view last.
+        label: int64 [B], -1 where unknown.
+        index: int64 [B], the row of each picture in its table.
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no batch is asked for
+
+
+class Presize(NamedTuple):
+    """How files become pictures of one shape; the arguments of ``presize.open_presized``."""
+
+    size: Size = (480, 480)
+    resize: Resize = Resize.squish
+    pad_mode: PadMode = PadMode.zeros
+    draft: bool = True
+
+
+class Pictures(Dataset[Batch]):
+    """Presized pictures by their row in a table.
+
+    Args:
+        root: The folder that ``files`` are relative to.
+        files: Of all rows of the table.
+        labels: int64, of all rows; -1 where unknown.
+        presize: How to open a file.
+        seed: Of the run, for the offset of training crops.
+    """
+
+    def __init__(
+        self, root: Path, files: pd.Series, labels: np.ndarray, presize: Presize, seed: int = 42
+    ) -> None:
+        self.root = str(root)
+        # One array each: a list of strings would be copied page by page into every forked worker.
+        self.files = np.array([os.fsencode(file) for file in files])
+        self.labels = torch.from_numpy(labels)
+        self.presize = presize
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """How many rows the table has."""
+        return len(self.files)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
+        """One picture, not yet batched.
+
+        Args:
+            key: A row, or in training ``(row, epoch)``: the epoch gives a crop its offset.
+        """
+        row, place = key, CENTRE
+        index = torch.tensor(row)
+        if isinstance(key, tuple):
+            row, epoch = key
+            index = torch.tensor(row)
+            down, right = uniform(self.seed, epoch, index[None], CROP_VIEW, 2)[0].tolist()
+            place = (down, right)
+        path = Path(self.root, os.fsdecode(self.files[row]))
+        size, resize, pad_mode, draft = self.presize
+        image = open_presized(path, size, resize, pad_mode, place, draft)
+        return Batch(torch.from_numpy(image), self.labels[row], index)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Rows in an order that depends on (seed, epoch) alone, each with its epoch.
+
+    Args:
+        rows: int64, the rows to draw from.
+        seed: Of the run.
+        epoch: Says which epoch begins. Asked and not told, since Lightning makes a resumed run's
+            first iterator before it tells samplers the epoch.
+    """
+
+    def __init__(self, rows: np.ndarray, seed: int, epoch: Callable[[], int]) -> None:
+        self.rows = rows
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """How many rows an epoch has."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Every row once."""
+        epoch = self.epoch()
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+        return ((int(row), epoch) for row in order)
+
+
+class PaddyDataModule(pl.LightningDataModule):
+    """Loaders over one table, and the augmentation step on the device.
+
+    Args:
+        root: The folder that the table's files are relative to.
+        table: With ``file``, ``label`` (may be missing values) and, to train, ``is_valid``.
+        class_names: In the order of the network's outputs.
+        presize: How workers open a file.
+        augment: What happens to a batch on the device.
+        batch_size: Pictures a step.
+        num_workers: Processes that open pictures.
+        seed: Of the run.
+        tta: How many augmented views test-time augmentation adds to the plain one when
+            predicting; 0 for none.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        table: pd.DataFrame,
+        class_names: list[str],
+        presize: Presize,
+        augment: Augment,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 42,
+        tta: int = 0,
+    ) -> None:
+        super().__init__()
+        codes = pd.Categorical(table.get("label", pd.Series(index=table.index)), class_names).codes
+        self.pictures = Pictures(root, table["file"], codes.astype(np.int64), presize, seed)
+        is_valid = table.get("is_valid", pd.Series(True, index=table.index)).to_numpy()
+        self.train_rows, self.valid_rows = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
+        self.augment = augment
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.tta = tta
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
+        rows = self.train_rows
+        sampler = EpochSampler(rows, self.seed, lambda: self._trainer().current_epoch)
+        return self._loader(sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation rows, in the table's order."""
+        return self._loader(self.valid_rows.tolist(), keep_workers=True)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The validation rows, which are all rows of a table without a split."""
+        return self._loader(self.valid_rows.tolist())
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment in training, only resize otherwise; several views when predicting with TTA."""
+        del dataloader_idx
+        trainer = self._trainer()
+        images, _, index = batch
+        if trainer.training:
+            return batch._replace(image=self.augment.random(images, index, trainer.current_epoch))
+        plain = self.augment.plain(images)
+        if not (trainer.predicting and self.tta):
+            return batch._replace(image=plain)
+        views = [self.augment.random(images, index, 0, view) for view in range(1, self.tta + 1)]
+        return batch._replace(image=torch.stack([*views, plain], dim=1))
+
+    def _trainer(self) -> pl.Trainer:
+        assert self.trainer is not None, "the loaders and the augmentation belong to a Trainer"
+        return self.trainer
+
+    def _loader(
+        self,
+        sampler: Sampler[tuple[int, int]] | list[int],
+        drop_last: bool = False,
+        keep_workers: bool = False,
+    ) -> DataLoader[Batch]:
+        return DataLoader(
+            self.pictures,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=keep_workers and self.num_workers > 0,
+        )
+
+
+def default_num_workers(num_workers: int | None) -> int:
+    """As asked, or one for each core this process may use, 8 at most."""
+    if num_workers is not None:
+        return num_workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 8)

@@ -1,0 +1,287 @@
+"""Checkpoints -> probabilities -> CSV files; test-time augmentation."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from paddy_lightning.atomic import set_aside, written_whole
+from paddy_lightning.augment import Augment, kornia_augmentations
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
+from paddy_lightning.datamodule import PaddyDataModule, Presize, default_num_workers
+from paddy_lightning.errors import UserError
+from paddy_lightning.model import build_model
+from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.table import DataSet, list_images, open_data
+
+log = logging.getLogger(__name__)
+TTA_VIEWS = 4  # and the plain one
+TTA_BETA = 0.25  # the weight of the plain one
+
+
+def predict(
+    run: str | Path,
+    images: str | Path | None = None,
+    tta: Tta | str = Tta.off,
+    batch_size: int = 64,
+    num_workers: int | None = None,
+) -> pd.DataFrame:
+    """What a trained network makes of pictures.
+
+    Args:
+        run: A run folder, or a checkpoint file.
+        images: A picture or a folder of them; None for the test set of the run's data.
+        tta: ``off``, ``mean`` or ``max`` of 4 augmented views and the plain one, from one
+            decode of each file.
+        batch_size: Pictures a step.
+        num_workers: Processes that open pictures; None for one a core, 8 at most.
+
+    Returns:
+        A row a picture, in the order of their paths: ``file`` (relative to the folder),
+        ``label`` (the likeliest class), ``confidence`` (its probability), and the probability
+        of every class in a column of its name.
+
+    Raises:
+        UserError: No such run, no pictures, or a file that is not a picture.
+    """
+    checkpoint = load_checkpoint(run)
+    root, files = find_images(images, checkpoint["hyper_parameters"])
+    views = _predict_files(checkpoint, root, files, Tta(tta), batch_size, num_workers)
+    class_names = checkpoint["hyper_parameters"]["class_names"]
+    return predictions_table(files, join_views(views, Tta(tta)), class_names)
+
+
+def run_predict(config: PredictConfig) -> Path:
+    """``predict.py``: write ``predictions.csv`` and, where Kaggle's ids lie, ``submission.csv``.
+
+    Returns:
+        The path of ``predictions.csv``.
+
+    Raises:
+        UserError: As ``predict``; or a submission that would not fit the sample.
+    """
+    if not config.ckpt:
+        raise UserError("say which model, with ckpt=RUN_FOLDER or ckpt=FILE.ckpt")
+    checkpoint = load_checkpoint(config.ckpt)
+    facts = checkpoint["hyper_parameters"]
+    root, files = find_images(config.images, facts)
+    log.info("data: %d pictures in %s", len(files), root)
+    views = _predict_files(
+        checkpoint, root, files, config.tta, config.batch_size, config.num_workers
+    )
+    predictions = predictions_table(files, join_views(views, config.tta), facts["class_names"])
+    _report(predictions, views, config, facts["class_names"])
+    output = Path(config.output) if config.output else _run_folder(Path(config.ckpt))
+    if config.images is None and (
+        sample := open_data(DataConfig(**facts["data"])).sample_submission
+    ):
+        _write_csv(output / "submission.csv", submission(predictions, sample))
+    return _write_csv(output / "predictions.csv", predictions)
+
+
+def load_checkpoint(run: str | Path) -> dict[str, Any]:
+    """The best checkpoint of a run folder, or that of a file; nothing in it is run.
+
+    Raises:
+        UserError: No such file, or not a checkpoint of this package.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; ckpt= names a run folder or a file")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["hyper_parameters"]["class_names"], checkpoint["state_dict"]
+    except Exception as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"{path}: not a checkpoint made by train.py ({first_line})") from error
+    return checkpoint
+
+
+def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path, pd.Series]:
+    """The folder and the files, relative to it, that are to be predicted.
+
+    Raises:
+        UserError: There are none.
+    """
+    if images is None:
+        data: DataSet = open_data(DataConfig(**facts["data"]))
+        if data.test_root is None:
+            raise UserError(f"{data.folder}: has no test_images/; say which, with images=FOLDER")
+        images = data.test_root
+    path = Path(images)
+    if path.is_file():
+        return path.parent, pd.Series([path.name])
+    files = list_images(path)
+    if not files:
+        raise UserError(f"images={path}: {'no pictures in it' if path.is_dir() else 'not there'}")
+    return path, pd.Series(files)
+
+
+def predict_views(module: Classifier, datamodule: PaddyDataModule, precision: str) -> Tensor:
+    """Run the network over ``predict_dataloader``.
+
+    Returns:
+        float32 [N, views, num_classes] on the CPU, in the order of the table's rows; the plain
+        view is the last.
+    """
+    leave_out_small_talk()
+    trainer = pl.Trainer(
+        precision=usable_precision(precision),  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )
+    batches: Any = trainer.predict(module, datamodule=datamodule)
+    index = torch.cat([rows for rows, _ in batches])
+    return torch.cat([views for _, views in batches]).float()[index.argsort()]
+
+
+def join_views(views: Tensor, tta: Tta, beta: float = TTA_BETA) -> Tensor:
+    """One set of probabilities a picture; fastai's ``tta``.
+
+    Args:
+        views: float [N, views, num_classes], the plain view last.
+        tta: off: the plain view alone; mean: ``(1 - beta) * mean(augmented) + beta * plain``;
+            max: the largest over all views, whose rows no longer sum to 1.
+        beta: Weight of the plain view.
+
+    Returns:
+        float [N, num_classes].
+    """
+    match tta:
+        case Tta.off:
+            return views[:, -1]
+        case Tta.mean:
+            return torch.lerp(views[:, :-1].mean(1), views[:, -1], beta)
+        case Tta.max:
+            return views.amax(1)
+
+
+def predictions_table(
+    files: pd.Series, probabilities: Tensor, class_names: list[str]
+) -> pd.DataFrame:
+    """The columns ``file, label, confidence`` and one a class."""
+    confidence, best = probabilities.max(1)
+    head = {
+        "file": files.to_numpy(),
+        "label": np.array(class_names)[best.numpy()],
+        "confidence": confidence.numpy(),
+    }
+    columns = pd.DataFrame(probabilities.numpy(), columns=class_names)
+    return pd.concat([pd.DataFrame(head), columns], axis=1)
+
+
+def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
+    """The sample's ids, in its order, each with our label.
+
+    Raises:
+        UserError: The pictures are not those of the sample.
+    """
+    ids = pd.read_csv(sample, dtype=str)
+    id_column, label_column = ids.columns[:2]
+    labels = predictions.set_index(predictions["file"].str.split("/").str[-1])["label"]
+    if set(ids[id_column]) != set(labels.index) or not labels.index.is_unique:
+        wrong = sorted(set(ids[id_column]) ^ set(labels.index))
+        raise UserError(
+            f"{sample}: its ids are not the predicted pictures ({len(wrong)} differ, such as"
+            f" {', '.join(wrong[:3])}); is a picture missing?"
+        )
+    return pd.DataFrame(
+        {id_column: ids[id_column], label_column: labels.loc[ids[id_column]].to_numpy()}
+    )
+
+
+def _predict_files(
+    checkpoint: dict[str, Any],
+    root: Path,
+    files: pd.Series,
+    tta: Tta,
+    batch_size: int,
+    num_workers: int | None,
+) -> Tensor:
+    facts = checkpoint["hyper_parameters"]
+    class_names = facts["class_names"]
+    model = build_model(facts["arch"], len(class_names), "none", tuple(facts["size"]))
+    module = Classifier(model, len(class_names))
+    module.load_state_dict(checkpoint["state_dict"])
+    datamodule = PaddyDataModule(
+        root,
+        pd.DataFrame({"file": files}),
+        class_names,
+        presize_of(facts),
+        augment_of(facts),
+        batch_size,
+        min(default_num_workers(num_workers), len(files) // 8),  # a worker costs more than 8 files
+        tta=0 if tta is Tta.off else TTA_VIEWS,
+    )
+    return predict_views(module, datamodule, facts["precision"])
+
+
+def usable_precision(precision: str, notice: bool = False) -> str:
+    """As asked, but 32-true where mixed precision is no gain: on a CPU."""
+    if torch.cuda.is_available() or not precision.endswith("-mixed"):
+        return precision
+    if notice:
+        log.info("precision: 32-true (%s is no gain on this machine)", precision)
+    return "32-true"
+
+
+def presize_of(facts: dict[str, Any]) -> Presize:
+    """How the pictures of a network are opened, from its checkpoint's facts."""
+    resize, pad_mode = Resize(facts["resize"]), PadMode(facts["pad_mode"])
+    return Presize(tuple(facts["presize"]), resize, pad_mode, facts["draft"])
+
+
+def augment_of(facts: dict[str, Any]) -> Augment:
+    """What happens to the pictures of a network on the device, from its checkpoint's facts."""
+    extra = kornia_augmentations(facts["augment"])
+    mean, std = facts["mean"], facts["std"]
+    return Augment(tuple(facts["size"]), mean, std, facts["seed"], facts["min_scale"], extra)
+
+
+def _report(
+    predictions: pd.DataFrame, views: Tensor, config: PredictConfig, class_names: list[str]
+) -> None:
+    """Tell the terminal: the top three of a single picture, the errors where labels are at hand."""
+    if len(predictions) == 1:
+        top = predictions[class_names].iloc[0].nlargest(3)
+        log.info(
+            "%s: %s", predictions.loc[0, "file"], "  ".join(f"{n} {p:.4f}" for n, p in top.items())
+        )
+    folders = predictions["file"].str.split("/").str[0]
+    if config.images is None or not folders.isin(class_names).all():
+        return
+    truth = torch.tensor([class_names.index(folder) for folder in folders])
+    ways = [Tta.off] if config.tta is Tta.off else [Tta.off, config.tta]
+    for way in ways:
+        error = (join_views(views, way).argmax(1) != truth).float().mean()
+        name = "error_rate" if way is Tta.off else f"error_rate with tta={way}"
+        log.info("%s %.4f", name, error)
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    """The run a checkpoint belongs to, or the folder of a file that has none."""
+    if checkpoint.is_dir():
+        return checkpoint
+    return (
+        checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    )
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    if aside := set_aside(path):
+        log.info("kept what was there as %s", aside)
+    with written_whole(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    log.info("wrote %s (%d rows)", path, len(frame))
+    return path

@@ -1,0 +1,89 @@
+"""The callback that writes down what a run does: a line an epoch, metrics.csv, TensorBoard."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from torchvision.io import write_png
+
+from paddy_lightning.atomic import written_whole
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.datamodule import Batch
+from paddy_lightning.show import mosaic
+
+log = logging.getLogger(__name__)
+MOSAIC_PICTURES = 32
+
+
+class RunLog(pl.Callback):
+    """One line an epoch to the log and to ``metrics.csv``; speed and a mosaic to TensorBoard.
+
+    Args:
+        run_dir: The run folder.
+        mean: Of the normalisation, to undo it for the mosaic.
+        std: Likewise.
+
+    Attributes:
+        epochs: A row an epoch: epoch (from 1), train_loss, valid_loss, error_rate, seconds,
+            images_per_second (of the training part).
+    """
+
+    def __init__(self, run_dir: Path, mean: list[float], std: list[float]) -> None:
+        self.run_dir = run_dir
+        self.mean, self.std = mean, std
+        self.epochs: list[dict[str, float]] = []
+        self._images = 0
+        self._start = self._trained = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        del trainer, pl_module
+        self._images = 0
+        self._start = self._trained = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Show the first batch of the run as the network sees it."""
+        del pl_module
+        self._images += len(batch.label)
+        if trainer.current_epoch == 0 and batch_idx == 0 and trainer.is_global_zero:
+            sheet = mosaic(batch.image[:MOSAIC_PICTURES], self.mean, self.std)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image("augmented_batch", sheet, 0)
+            with written_whole(self.run_dir / "figures" / "augmented_batch.png") as temporary:
+                write_png(sheet, str(temporary))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Training of the epoch is over."""
+        del trainer, pl_module
+        self._trained = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch down."""
+        assert isinstance(pl_module, Classifier)
+        metrics: dict[str, Any] = dict(trainer.callback_metrics)
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "train_loss": pl_module.train_loss,
+            "valid_loss": float(metrics["valid_loss"]),
+            "error_rate": float(metrics["error_rate"]),
+            "seconds": time.perf_counter() - self._start,
+            "images_per_second": self._images * trainer.world_size / (self._trained - self._start),
+        }
+        pl_module.log("images_per_second", row["images_per_second"])
+        self.epochs.append(row)
+        if trainer.is_global_zero:
+            log.info(
+                "epoch %d/%d  train_loss %.4f  valid_loss %.4f  error_rate %.4f  %d:%02d",
+                *(row["epoch"], trainer.max_epochs),
+                *(row["train_loss"], row["valid_loss"], row["error_rate"]),
+                *divmod(round(row["seconds"]), 60),
+            )
+            with written_whole(self.run_dir / "metrics.csv") as temporary:
+                pd.DataFrame(self.epochs).to_csv(temporary, index=False)

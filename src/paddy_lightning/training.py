@@ -1,0 +1,230 @@
+"""train(config) -> summary: the one place that reads the config and builds the objects."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F  # noqa: N812
+import yaml
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
+from torch import Tensor
+
+from paddy_lightning.atomic import written_whole
+from paddy_lightning.check import check
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.config import TrainConfig, Tta, plain
+from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
+from paddy_lightning.errors import UserError
+from paddy_lightning.fine_tune import FineTune
+from paddy_lightning.model import Network, build_model, resolve_arch
+from paddy_lightning.predict import (
+    TTA_VIEWS,
+    augment_of,
+    join_views,
+    predict_views,
+    predictions_table,
+    presize_of,
+    usable_precision,
+)
+from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.run_folder import Summary, command, new_run_folder, summarised, versions
+from paddy_lightning.run_log import RunLog
+from paddy_lightning.schedule import fine_tune
+from paddy_lightning.split import random_split
+from paddy_lightning.table import DataSet, describe, open_data
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
+    """Fine-tune a network, and keep all that is needed to use it in a run folder.
+
+    Args:
+        config: Every knob.
+        run_dir: The run folder; None for a new one, ``outputs/<date and time>``.
+
+    Returns:
+        What ``summary.json`` holds: ``status``, ``run_dir``, ``error_rate`` and ``valid_loss``
+        of the best checkpoint, ``last_error_rate`` of the last epoch, ``tta_error_rate`` ...
+
+    Raises:
+        UserError: Something in the config or the data that the user can mend.
+    """
+    leave_out_small_talk()
+    check(config)
+    run_dir = new_run_folder(run_dir)
+    data = open_data(config.data)
+    log.info(describe(data))
+    table = random_split(data.train, seed=config.split_seed)
+    class_names = sorted(table["label"].unique())
+
+    pl.seed_everything(config.seed, verbose=False)
+    model = build_model(config.arch, len(class_names), config.weights, config.size)
+    facts = checkpoint_facts(config, data, class_names, model)
+    module = Classifier(model, len(class_names), facts=facts)
+    datamodule = make_datamodule(config, data, table, facts)
+    phases = fine_tune(config.epochs, config.lr, config.freeze_epochs)
+    run_log = RunLog(run_dir, model.mean, model.std)
+    trainer = make_trainer(config, run_dir, [FineTune(phases, config.seed), run_log])
+
+    with summarised(run_dir, first_summary(config, run_dir, facts, table)) as summary:
+        with written_whole(run_dir / "config.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+        trainer.fit(module, datamodule=datamodule)
+        best = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+        views = predict_views(module, datamodule, config.precision)
+        summary |= evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
+        summary["best_epoch"] = best["epoch"] + 1
+        summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
+        summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
+        (run_dir / "checkpoints" / "last.ckpt").unlink()
+        log_hyperparameters(trainer, config, summary)
+    log.info("%s", closing_line(summary))
+    return summary
+
+
+def checkpoint_facts(
+    config: TrainConfig, data: DataSet, class_names: list[str], model: Network
+) -> dict[str, Any]:
+    """All that predicting needs besides the weights, as plain values."""
+    knobs = plain(config)
+    return {
+        "arch": resolve_arch(config.arch)[0],
+        "class_names": class_names,
+        "mean": model.mean,
+        "std": model.std,
+        "data": {"source": str(data.source), "root": str(data.folder.absolute())},
+        **{key: knobs[key] for key in ("presize", "size", "resize", "pad_mode", "draft")},
+        **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
+        "config": knobs,
+    }
+
+
+def make_datamodule(
+    config: TrainConfig, data: DataSet, table: pd.DataFrame, facts: dict[str, Any]
+) -> PaddyDataModule:
+    """The split table as loaders."""
+    return PaddyDataModule(
+        data.root,
+        table,
+        facts["class_names"],
+        presize_of(facts),
+        augment_of(facts),
+        config.batch_size,
+        default_num_workers(config.num_workers),
+        config.seed,
+        tta=TTA_VIEWS if config.tta else 0,
+    )
+
+
+def make_trainer(config: TrainConfig, run_dir: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """A Trainer that keeps the best weights, the last state, and a log.
+
+    Raises:
+        UserError: An argument under ``trainer.`` that Lightning refuses.
+    """
+    folder = run_dir / "checkpoints"
+    best = ModelCheckpoint(
+        folder, "best", "rank", save_weights_only=True, enable_version_counter=False
+    )
+    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    arguments = {
+        "log_every_n_steps": 10,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "enable_model_summary": False,
+        **config.trainer,
+        "max_epochs": config.epochs + config.freeze_epochs,
+        "precision": usable_precision(config.precision, notice=True),
+        "logger": TensorBoardLogger(run_dir, name="", version=""),
+        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True), best, last],
+    }
+    try:
+        return pl.Trainer(**arguments)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"trainer, precision: {first_line}") from error
+
+
+def evaluate(
+    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool, run_dir: Path
+) -> Summary:
+    """Error and loss on the validation pictures, and ``valid_predictions.csv``.
+
+    Args:
+        table: The validation rows.
+        views: float32 [N, views, num_classes], probabilities of these rows, the plain view last.
+        class_names: In the order of the probabilities.
+        tta: Whether there are augmented views to join.
+        run_dir: The run folder.
+    """
+    truth = torch.tensor(pd.Categorical(table["label"], class_names).codes.astype("int64"))
+    plain_view = join_views(views, Tta.off)
+    losses = F.nll_loss(plain_view.clamp_min(1e-38).log(), truth, reduction="none")
+    frame = predictions_table(table["file"], plain_view, class_names)
+    frame = frame.rename(columns={"label": "predicted"})
+    frame.insert(1, "label", table["label"].to_numpy())
+    frame.insert(4, "loss", losses.numpy())
+    with written_whole(run_dir / "valid_predictions.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+
+    def error_rate(way: Tta) -> float:
+        return float((join_views(views, way).argmax(1) != truth).float().mean())
+
+    return {
+        "error_rate": error_rate(Tta.off),
+        "valid_loss": float(losses.mean()),
+        "tta_error_rate": error_rate(Tta.mean) if tta else None,
+    }
+
+
+def first_summary(
+    config: TrainConfig, run_dir: Path, facts: dict[str, Any], table: pd.DataFrame
+) -> Summary:
+    """What is known of a run before it trains."""
+    num_valid = int(table["is_valid"].sum())
+    return {
+        "status": "running",
+        "run_dir": str(run_dir),
+        "error_rate": None,
+        "valid_loss": None,
+        "tta_error_rate": None,
+        "epochs": config.epochs + config.freeze_epochs,
+        "images_per_second": None,
+        "num_train": len(table) - num_valid,
+        "num_valid": num_valid,
+        "arch": facts["arch"],
+        "seed": config.seed,
+        "versions": versions(),
+        "command": command(),
+    }
+
+
+def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:
+    """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
+    knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
+    knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
+    metrics = {k: summary[k] for k in ("error_rate", "valid_loss", "tta_error_rate")}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            found = {f"final/{k}": v for k, v in metrics.items() if v is not None}
+            logger.log_hyperparams(knobs, found, step=trainer.global_step)
+            logger.finalize("success")
+            Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)  # an empty one
+
+
+def closing_line(summary: Summary) -> str:
+    """The run in a line: errors, time and where everything lies."""
+    tta = summary["tta_error_rate"]
+    with_tta = "" if tta is None else f", with TTA {tta:.4f}"
+    return (
+        f"done in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
+        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
+        f" everything is in {summary['run_dir']}"
+    )

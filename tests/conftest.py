@@ -1,0 +1,84 @@
+"""What the tests share: the reference values, a small data set, and a way to run the scripts."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+settings.register_profile("offline", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("offline")
+SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture
+def golden() -> Path:
+    """The folder of values measured from fastai."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip("reference values of fastai: PADDY_SHARED/golden is not on this machine")
+    return SHARED / "golden"
+
+
+@pytest.fixture
+def shared_weights() -> Path:
+    """The folder of pretrained weights."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("pretrained weights: PADDY_SHARED/weights is not on this machine")
+    return SHARED / "weights"
+
+
+@pytest.fixture
+def photos() -> Path:
+    """The folder of real photos."""
+    if not (SHARED / "photos").is_dir():
+        pytest.skip("real photos: PADDY_SHARED/photos is not on this machine")
+    return SHARED / "photos"
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kaggle's layout in small: three classes of striped pictures, 20 each, and 8 to predict."""
+    root = tmp_path_factory.mktemp("stripes")
+    rng = np.random.default_rng(0)
+    for label, angle in (("across", (0, 1)), ("down", (1, 0)), ("slanted", (1, 1))):
+        for number in range(20):
+            _draw_stripes(root / "train_images" / label / f"{label}{number:02}.jpg", angle, rng)
+    for number in range(8):
+        _draw_stripes(root / "test_images" / f"2000{number:02}.jpg", (1, 0), rng)
+    ids = [f"2000{number:02}.jpg" for number in (5, 3, 0, 1, 2, 7, 6, 4)]
+    rows = "".join(f"{image_id},\n" for image_id in ids)
+    (root / "sample_submission.csv").write_text("image_id,label\n" + rows)
+    return root
+
+
+def _draw_stripes(path: Path, angle: tuple[int, int], rng: np.random.Generator) -> None:
+    y, x = np.mgrid[:80, :60]
+    wave = np.sin((x * angle[0] + y * angle[1]) / rng.uniform(2, 4) + rng.uniform(0, 6))
+    tint = rng.uniform(40, 110, 3)
+    picture = 128 + wave[..., None] * tint + rng.normal(0, 10, (80, 60, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script of the project as a user does, in an empty folder."""
+
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        script, *arguments = map(str, words)
+        return subprocess.run(
+            [sys.executable, str(ROOT / script), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run

