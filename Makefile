@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+RUN := outputs/demo_$(shell date +%Y-%m-%d_%H-%M-%S)
 # torch and torchvision are not locked: their bounds in pyproject.toml name a matching pair, and
 # which build of it fits depends on the machine.
 TORCH = $(shell $(PYTHON) -c 'import tomllib, shlex; \
@@ -24,8 +25,8 @@ install: .venv/installed ## set up .venv with everything, the demo's weights and
 	@touch $@
 
 demo: install ## draw a data set, train on it, predict its test pictures with TTA
-	$(BIN)/python train.py recipe=demo hydra.run.dir=outputs/demo
-	$(BIN)/python predict.py ckpt=outputs/demo tta=true
+	$(BIN)/python train.py recipe=demo hydra.run.dir=$(RUN)
+	$(BIN)/python predict.py ckpt=$(RUN) tta=true
 
 test: install ## format, lint, types and tests
 	$(BIN)/ruff format --check .

@@ -128,7 +128,7 @@ def test_nothing_in_a_weights_file_is_run(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "was_run",)  # type: ignore[return-value]
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"weight": Malicious()}))
-    with pytest.raises(UserError, match=r"evil\.pth: cannot be read as weights"):
+    with pytest.raises(UserError, match=r"evil\.pth: cannot be read as tensors by name"):
         build_model("resnet26d", 3, str(tmp_path / "evil.pth"))
     assert not (tmp_path / "was_run").exists()
 

@@ -55,6 +55,8 @@ def _check_trainer(config: TrainConfig) -> None:
             raise UserError(f"trainer.{name}: use {OWN_KNOBS[name]}")
         if name not in known:
             raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
+    if (devices := config.trainer.get("devices", 1)) not in (1, "1", "auto", [0]):
+        raise UserError(f"trainer.devices={devices}: a run uses one device for now; leave it out")
 
 
 def _check_model(config: TrainConfig) -> None:

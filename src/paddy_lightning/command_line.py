@@ -80,18 +80,12 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types and defaults, and how to name a job's folder."""
+    """Tell Hydra the types and defaults of every knob."""
     store = ConfigStore.instance()
     train = OmegaConf.structured(TrainConfig)
     OmegaConf.set_struct(train.trainer, False)  # takes any name; check() knows which exist
     store.store("train_schema", train)
     store.store("predict_schema", PredictConfig)
-    OmegaConf.register_new_resolver("slug", slug, replace=True)
-
-
-def slug(text: str) -> str:
-    """A piece of a path that every shell and Hydra's own command line take as it is."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-")
 
 
 def quote_path(word: str) -> str:
@@ -104,21 +98,22 @@ def quote_path(word: str) -> str:
     return f"{key}='{escaped}'"
 
 
-def explain(error: Exception, kind: type[Config]) -> str:
+def explain(error: Exception, kind: type[Any]) -> str:
     """A user's mistake in one or two lines: the key, what is wrong, the nearest allowed."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    first, *rest = [line.strip() for line in str(cause).split("\n") if line.strip()]
     if isinstance(error, UserError):
         return plain_message(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    first = str(cause).strip().split("\n")[0].strip()
     if match := re.match(r"(?:Key '|Could not override ')([\w.]+)'", first):
-        known = [name for name, _, _ in knobs(kind)]
-        near = nearest(match[1], known)
-        return f"{match[1]}: no such knob{near or '; python SCRIPT --help lists them'}"
+        known = [row[0] for row in knobs(kind)]
+        near = nearest(match[1], {*known, *(name.split(".")[-1] for name in known)})
+        return f"{match[1]}: no such knob{near or '; --help lists them'}"
     if match := re.match(r"In '[\w/]+': Could not find '([\w/.-]+)/([^/]+)'", first):
-        options = [line for line in rest if not line.endswith(":")]
-        return f"{match[1]}={match[2]}: no such choice; there is {', '.join(options)}"
+        return f"{match[1]}={match[2]}: no such choice; there is {', '.join(choices(match[1]))}"
+    if match := re.match(r"Ambiguous value for argument '(.+)'", first):
+        return f"{match[1]}: several values make a sweep; add -m (or quote what is one value)"
     key = getattr(cause, "full_key", None)
-    return f"{key}: {first}" if key else " ".join([first, *rest[:2]])
+    return f"{key}: {first}" if key else f"{first} (quote values with special characters)"
 
 
 def plain_message(error: UserError) -> str:
@@ -126,7 +121,7 @@ def plain_message(error: UserError) -> str:
     return str(error).rsplit("UserError: ", 1)[-1].strip()
 
 
-def help_text(script: str, kind: type[Config]) -> str:
+def help_text(script: str, kind: type[Any]) -> str:
     """Every knob with its default and meaning, and the groups."""
     rows = list(knobs(kind))
     width = max(len(f"{name}={default}") for name, default, _ in rows) + 2

@@ -101,8 +101,7 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["hyper_parameters"]["class_names"], checkpoint["state_dict"]
     except Exception as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise UserError(f"{path}: not a checkpoint made by train.py ({first_line})") from error
+        raise UserError(f"{path}: not a checkpoint made by train.py") from error
     return checkpoint
 
 
@@ -136,6 +135,7 @@ def predict_views(module: Classifier, datamodule: PaddyDataModule, precision: st
     leave_out_small_talk()
     trainer = pl.Trainer(
         precision=usable_precision(precision),  # type: ignore[arg-type]
+        devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -7,22 +7,28 @@ several devices work. A job answers through its ``summary.json``.
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import check
-from paddy_lightning.command_line import FULL_ERROR, full_error, plain_message
+from paddy_lightning.command_line import FULL_ERROR, explain, full_error
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -60,6 +66,29 @@ def run_as_process(script: str) -> None:
         write_json(answer, summary | {"status": "failed", "reason": f"ended by {how}"})
 
 
+def check_values(override: Override) -> None:
+    """Refuse any single value of an override, each with all other knobs at their defaults.
+
+    Raises:
+        UserError: A value that ``check`` refuses.
+        HydraException: A value of the wrong type, or of a knob that is none.
+    """
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        values = list(override.sweep_string_iterator())
+    else:
+        values = [override.get_value_element_as_str()]
+    for value in values:
+        config = compose("train", [f"{key}={value}"])
+        check(OmegaConf.to_object(config))  # type: ignore[arg-type]
+
+
+def job_folder(swept: set[str], number: int, overrides: list[str]) -> str:
+    """``3_arch-resnet26d-resize-pad``: short, and safe in any shell and on Hydra's command line."""
+    told = [word for word in overrides if word.split("=")[0] in swept]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{number}_{'-'.join(told)}")[:80].strip("-")
+
+
 class Sweep(Callback):
     """Looks at every value before anything is trained, and at every answer afterwards."""
 
@@ -67,28 +96,18 @@ class Sweep(Callback):
         """Refuse the whole sweep for a value that is wrong by itself.
 
         Raises:
-            SystemExit: 1; Hydra lets nothing else out of a callback.
+            SystemExit: 1 or 2; Hydra lets nothing else out of a callback.
         """
-        loader = GlobalHydra.instance().config_loader()
-        overrides = OverridesParser.create(loader).parse_overrides(
-            list(config.hydra.overrides.task)
-        )
-        for override in overrides:
-            key = override.get_key_element()
-            values = (
-                override.sweep_string_iterator()
-                if override.is_sweep_override()
-                else [override.get_value_element_as_str()]
-            )
-            for value in values:
-                job = loader.load_configuration("train", [f"{key}={value}"], RunMode.RUN)
-                OmegaConf.set_struct(job, False)
-                job.pop("hydra")
-                try:
-                    check(OmegaConf.to_object(job))  # type: ignore[arg-type]
-                except UserError as error:
-                    print(f"error: {plain_message(error)}; nothing was trained", file=sys.stderr)
-                    raise SystemExit(1) from None
+        try:
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+            for override in overrides:
+                check_values(override)
+        except (UserError, HydraException) as error:
+            print(f"error: {explain(error, TrainConfig)}; nothing was trained", file=sys.stderr)
+            raise SystemExit(1 if isinstance(error, UserError) else 2) from None
+        swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
+        OmegaConf.register_new_resolver("job_folder", partial(job_folder, swept), replace=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """One line a job, in their order.
@@ -96,17 +115,13 @@ class Sweep(Callback):
         Raises:
             SystemExit: 1, if a job failed.
         """
-        folder = Path(config.hydra.sweep.dir)
-        answers = sorted(
-            folder.glob("*/summary.json"), key=lambda path: int(path.parent.name.split("_")[0])
-        )
-        summaries = [(path.parent, json.loads(path.read_text())) for path in answers]
-        for job, summary in summaries:
-            outcome = (
-                f"error_rate {summary['error_rate']:.4f}"
-                if summary["status"] == "done"
-                else f"{summary['status']}: {summary.get('reason', '')}"
-            )
+        answers = Path(config.hydra.sweep.dir).glob("*/summary.json")
+        summaries = {path.parent: json.loads(path.read_text()) for path in answers}
+        for job in sorted(summaries, key=lambda path: int(path.name.split("_")[0])):
+            summary = summaries[job]
+            outcome = f"{summary['status']}: {summary.get('reason')}"
+            if summary["status"] == "done":
+                outcome = f"error_rate {summary['error_rate']:.4f}"
             log.info("%s  %s", job, outcome)
-        if any(summary["status"] != "done" for _, summary in summaries):
+        if any(summary["status"] != "done" for summary in summaries.values()):
             raise SystemExit(1)

@@ -137,6 +137,7 @@ def make_trainer(config: TrainConfig, run_dir: Path, callbacks: list[pl.Callback
     last = ModelCheckpoint(folder, "last", enable_version_counter=False)
     arguments = {
         "log_every_n_steps": 10,
+        "devices": 1,
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
         **config.trainer,

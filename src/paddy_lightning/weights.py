@@ -34,8 +34,7 @@ def read_weights(path: Path) -> StateDict:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise UserError(f"weights={path}: cannot be read as weights ({first_line})") from error
+        raise UserError(f"weights={path}: cannot be read as tensors by name") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
         raise UserError(f"weights={path}: holds something other than tensors by name")
