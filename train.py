@@ -11,6 +11,9 @@ from paddy_lightning.config import TrainConfig
 
 def task(config: TrainConfig, run_dir: Path) -> None:
     """Train here."""
+    from paddy_lightning.check import check
+
+    check(config)  # a wrong value is told before the slow imports
     from paddy_lightning.training import train
 
     train(config, run_dir)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -45,7 +46,8 @@ def run_command(main: Callable[[], None], kind: type[Config]) -> None:
         print(help_text(Path(sys.argv[0]).name, kind))
         return
     register_schemas()
-    sys.argv[1:] = [quote_path(word) for word in sys.argv[1:]]
+    sweep = bool({"-m", "--multirun"} & set(sys.argv))
+    sys.argv[1:] = [quote_path(word, sweep) for word in sys.argv[1:]]
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
         main()
@@ -88,14 +90,16 @@ def register_schemas() -> None:
     store.store("predict_schema", PredictConfig)
 
 
-def quote_path(word: str) -> str:
-    """``ckpt=a=b.ckpt`` -> ``ckpt='a=b.ckpt'``: Hydra's grammar would stumble on the value."""
-    key, equals, value = word.partition("=")
-    simple = not value or value[0] in "'\"[" or value in ("null", "none", "pretrained")
-    if not equals or key.lstrip("+") not in PATHS or simple or "," in value:
+def quote_path(word: str, sweep: bool = False) -> str:
+    """``ckpt=a=b.ckpt`` -> ``ckpt='a=b.ckpt'``: Hydra's grammar would stumble on the value.
+
+    Lists, words that are quoted already and, in a sweep, several values stay as they are.
+    """
+    key, _, value = word.partition("=")
+    as_it_is = not value or value[0] in "'\"[" or value in ("null", "none", "pretrained")
+    if key.lstrip("+") not in PATHS or as_it_is or (sweep and "," in value):
         return word
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def explain(error: Exception, kind: type[Any]) -> str:

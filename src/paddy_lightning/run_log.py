@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
+from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
-from torchvision.io import write_png
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.classifier import Classifier
@@ -57,7 +57,7 @@ class RunLog(pl.Callback):
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_image("augmented_batch", sheet, 0)
             with written_whole(self.run_dir / "figures" / "augmented_batch.png") as temporary:
-                write_png(sheet, str(temporary))
+                Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, "PNG")
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Training of the epoch is over."""

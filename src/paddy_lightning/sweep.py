@@ -19,7 +19,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -50,7 +50,8 @@ def run_as_process(script: str) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     environment = {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
-    command = [sys.executable, script, *hydra.overrides.task, f"hydra.run.dir='{folder}'"]
+    quoted = QuotedString(str(folder), Quote.single).with_quotes()
+    command = [sys.executable, script, *hydra.overrides.task, f"hydra.run.dir={quoted}"]
     job = subprocess.Popen(command, env=environment)
     try:
         code = job.wait()

@@ -77,9 +77,8 @@ def labelled_table(root: Path) -> pd.DataFrame:
         raise UserError(
             f"{root}: no such folder; data.root= names a folder with one folder a class"
         )
-    files = list_images(root)
+    files = [file for file in list_images(root) if "/" in file]
     table = pd.DataFrame({"file": files, "label": [Path(file).parts[0] for file in files]})
-    table = table[table["file"].str.contains("/")].reset_index(drop=True)
     classes = table["label"].nunique()
     if classes < 2:
         found = f"{len(table)} pictures in {classes} class folders"

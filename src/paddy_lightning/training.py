@@ -71,7 +71,8 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     datamodule = make_datamodule(config, data, table, facts)
     phases = fine_tune(config.epochs, config.lr, config.freeze_epochs)
     run_log = RunLog(run_dir, model.mean, model.std)
-    trainer = make_trainer(config, run_dir, [FineTune(phases, config.seed), run_log])
+    steps = len(datamodule.train_rows) // config.batch_size
+    trainer = make_trainer(config, run_dir, steps, [FineTune(phases, config.seed), run_log])
 
     with summarised(run_dir, first_summary(config, run_dir, facts, table)) as summary:
         with written_whole(run_dir / "config.yaml") as temporary:
@@ -124,7 +125,9 @@ def make_datamodule(
     )
 
 
-def make_trainer(config: TrainConfig, run_dir: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    config: TrainConfig, run_dir: Path, steps: int, callbacks: list[pl.Callback]
+) -> pl.Trainer:
     """A Trainer that keeps the best weights, the last state, and a log.
 
     Raises:
@@ -136,7 +139,7 @@ def make_trainer(config: TrainConfig, run_dir: Path, callbacks: list[pl.Callback
     )
     last = ModelCheckpoint(folder, "last", enable_version_counter=False)
     arguments = {
-        "log_every_n_steps": 10,
+        "log_every_n_steps": max(1, min(50, steps // 4)),
         "devices": 1,
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,

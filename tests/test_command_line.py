@@ -1,0 +1,168 @@
+"""The scripts as a user types them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddy_lightning.command_line import quote_path
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = [
+    "arch=mobilenetv3_small_050",
+    "weights=none",
+    "presize=48x40",
+    "size=40x32",
+    "epochs=1",
+    "batch_size=16",
+    "num_workers=0",
+]
+
+
+@pytest.mark.parametrize("script", ["train.py", "predict.py"])
+def test_help_is_complete_and_needs_no_torch(script: str, run_script: Script) -> None:
+    result = run_script(script, "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert result.returncode == 0
+    knobs = {"train.py": "arch=resnet26d", "predict.py": "tta=off"}
+    assert knobs[script] in result.stdout
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "hydra" in imported and not imported & {"torch", "timm", "pandas", "pytorch_lightning"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("lrr=3", "lrr: no such knob; did you mean lr?"),
+        ("data.rot=x", "rot: no such knob; did you mean root?"),
+        ("epochs=abc", "epochs: Value 'abc' of type 'str' could not be converted to Integer"),
+        ("epochs=-1", "epochs=-1: must be at least 0"),
+        ("epochs=0 freeze_epochs=0", "nothing to train"),
+        ("batch_size=0", "batch_size=0: must be at least 1"),
+        ("resize=squash", "resize: Invalid value 'squash', expected one of [squish, pad, crop]"),
+        ("data=fodler", "data=fodler: no such choice; there is auto, demo, folder, paddy"),
+        ("recipe=demmo", "recipe=demmo: no such choice; there is demo"),
+        ("lr=[1", "no viable alternative"),
+        ("lr=-1", "lr=-1.0: must be above 0"),
+        ("lr=nan", "lr=nan: must be above 0"),
+        ("min_scale=2", "min_scale=2.0: must be above 0 and at most 1"),
+        ("size=12y", "size=12y: not a size"),
+        ("presize=[1,2,3]", "not a size; give one side, [height,width] or HEIGHTxWIDTH"),
+        ("arch=convnext_smal", "did you mean convnext_small"),
+        ("arch=resnet26d,convnext_small", "several values make a sweep; add -m"),
+        ("weights=missing.pth", "weights=missing.pth: no such file"),
+        ("data=folder", "say where, with data.root=FOLDER"),
+        ("data=folder data.root=missing", "missing: no such folder"),
+        ("augment=[{RandomErase:{}}]", "no augmentation 'RandomErase'"),
+        ("trainer.devces=1", "Trainer has no such argument; did you mean devices?"),
+        ("trainer.devices=2", "a run uses one device for now"),
+        ("trainer.max_epochs=3", "trainer.max_epochs: use epochs= and freeze_epochs="),
+        ("-m arch=resnet26d,convnext_smal", "did you mean convnext_small"),
+        ("-m resize=pad,squih", "Invalid value 'squih', expected one of [squish, pad, crop]"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(
+    words: str, message: str, run_script: Script, tmp_path: Path
+) -> None:
+    result = run_script("train.py", *words.split())
+    assert result.returncode in (1, 2)
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 3
+    assert not any(path.is_file() for path in tmp_path.rglob("*")), "something was left behind"
+
+
+def test_the_whole_traceback_on_demand(run_script: Script) -> None:
+    result = run_script("train.py", "lr=-1", HYDRA_FULL_ERROR="1")
+    assert result.returncode == 1 and "Traceback" in result.stderr
+
+
+def test_without_a_hub_the_ways_out_are_named(run_script: Script, stripes: Path) -> None:
+    result = run_script("train.py", "data=paddy", f"data.root={stripes}")
+    assert result.returncode == 1
+    for way in ("weights=none", "weights=FILE", "arch=tf_efficientnet_lite0"):
+        assert way in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_from_folder_to_submission(run_script: Script, stripes: Path, tmp_path: Path) -> None:
+    """The main job: train, look at one picture, predict with TTA, submit in the sample's order."""
+    result = run_script("train.py", "data=paddy", f"data.root={stripes}", *SMALL, "tta=true")
+    assert result.returncode == 0, result.stderr
+    first, *_, last = result.stdout.strip().splitlines()
+    assert first.startswith("data: paddy in ") and "60 pictures, 3 classes, 8 to predict" in first
+    assert sum(line.startswith("epoch ") for line in result.stdout.splitlines()) == 2
+    (run,) = (tmp_path / "outputs").iterdir()
+    assert str(run) in last
+    assert "epoch 2/2" in (run / "train.log").read_text()
+
+    result = run_script("predict.py", f"ckpt={run}", "tta=true")
+    assert result.returncode == 0, result.stderr
+    predictions = pd.read_csv(run / "predictions.csv").set_index("file")
+    submitted = pd.read_csv(run / "submission.csv")
+    sample = pd.read_csv(stripes / "sample_submission.csv")
+    assert submitted["image_id"].tolist() == sample["image_id"].tolist()
+    assert submitted["label"].tolist() == predictions.loc[sample["image_id"], "label"].tolist()
+
+    picture = next((stripes / "test_images").iterdir())
+    result = run_script("predict.py", f"ckpt={run}", f"images={picture}", f"output={tmp_path}/one")
+    assert result.returncode == 0, result.stderr
+    assert all(name in result.stdout for name in (picture.name, "across", "down", "slanted"))
+
+    folder = stripes / "train_images"
+    result = run_script("predict.py", f"ckpt={run}/checkpoints/best.ckpt", f"images={folder}")
+    assert "error_rate 0." in result.stdout and "kept what was there" in result.stdout
+    assert (run / "predictions.1.csv").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"outputs", "one"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "say which model, with ckpt=RUN_FOLDER"),
+        ("ckpt=missing", "missing: no such checkpoint"),
+        (f"ckpt={ROOT / 'train.py'}", "not a checkpoint made by train.py"),
+        ("ckpt=a=b,c(d).ckpt", "a=b,c(d).ckpt: no such checkpoint"),
+        ("ckpt=x tta=meen", "tta=meen: not one of off, mean, max"),
+    ],
+)
+def test_predicting_from_nothing_is_refused(
+    words: str, message: str, run_script: Script, tmp_path: Path
+) -> None:
+    result = run_script("predict.py", *words.split())
+    assert result.returncode == 1 and message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.text(st.characters(exclude_characters="\0\n,$", codec="utf-8"), min_size=1))
+def test_any_path_survives_hydras_grammar(path: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    word = quote_path(f"ckpt={path}")
+    if word == f"ckpt={path}":  # already quoted, a list, or a word of ours
+        return
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert override.value() == path
+
+
+def test_control_c_says_so_and_keeps_what_there_is(stripes: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={stripes}"]
+    options = [*SMALL, "epochs=500", "hydra.run.dir=run"]
+    job = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline and job.poll() is None
+        time.sleep(0.1)
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130 and "Traceback" not in errors
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"

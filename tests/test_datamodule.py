@@ -1,0 +1,167 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from paddy_lightning.augment import Augment
+from paddy_lightning.config import Resize
+from paddy_lightning.datamodule import Batch, EpochSampler, PaddyDataModule, Presize
+from paddy_lightning.split import random_split
+from paddy_lightning.table import labelled_table
+
+CLASSES = ["across", "down", "slanted"]
+
+
+class Looker(pl.LightningModule):
+    """Trains nothing, keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[Batch]] = {"train": [], "valid": [], "predict": []}
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.seen["train"].append(batch)
+        return self.weight * 0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.seen["valid"].append(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        self.seen["predict"].append(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    def pictures(self, stage: str, epoch_size: int = 10**9) -> dict[tuple[int, int], Tensor]:
+        found: dict[tuple[int, int], Tensor] = {}
+        for image, _, index in self.seen[stage]:
+            for picture, row in zip(image, index.tolist(), strict=True):
+                found[(len(found) // epoch_size, row)] = picture
+        return found
+
+
+def look(stripes: Path, tmp_path: Path, **changes: Any) -> tuple[Looker, PaddyDataModule]:
+    root = stripes / "train_images"
+    resize = changes.pop("resize", Resize.squish)
+    datamodule = PaddyDataModule(
+        root,
+        random_split(labelled_table(root)),
+        CLASSES,
+        Presize((48, 40), resize),
+        Augment((32, 24), [0.5] * 3, [0.5] * 3),
+        **{"batch_size": 8, **changes},
+    )
+    looker = Looker()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(looker, datamodule=datamodule)
+    return looker, datamodule
+
+
+def test_a_batch_reaches_the_network_as_floats_of_the_asked_size(
+    stripes: Path, tmp_path: Path
+) -> None:
+    looker, datamodule = look(stripes, tmp_path)
+    image, label, index = looker.seen["train"][0]
+    assert image.shape == (8, 3, 32, 24) and image.dtype == torch.float32
+    assert image.min() > -1.8 and image.max() < 1.8
+    raw = next(iter(datamodule.val_dataloader()))
+    assert raw.image.shape == (8, 48, 40, 3) and raw.image.dtype == torch.uint8
+    table = random_split(labelled_table(stripes / "train_images"))
+    assert [CLASSES[code] for code in label] == table["label"].iloc[index.tolist()].tolist()
+
+
+def test_every_training_picture_once_an_epoch_and_no_validation_picture(
+    stripes: Path, tmp_path: Path
+) -> None:
+    looker, datamodule = look(stripes, tmp_path)
+    rows = [row for batch in looker.seen["train"] for row in batch.index.tolist()]
+    assert len(rows) == 2 * 48
+    assert sorted(rows[:48]) == sorted(rows[48:]) == datamodule.train_rows.tolist()
+    assert rows[:48] != rows[48:]
+    assert set(datamodule.valid_rows).isdisjoint(rows)
+
+
+def test_an_incomplete_batch_is_left_out_unless_it_is_all(stripes: Path, tmp_path: Path) -> None:
+    looker, _ = look(stripes, tmp_path, batch_size=20)
+    assert [len(batch.label) for batch in looker.seen["train"]] == [20, 20] * 2
+    looker, _ = look(stripes, tmp_path, batch_size=500)
+    assert [len(batch.label) for batch in looker.seen["train"]] == [48] * 2
+
+
+@pytest.mark.parametrize("resize", [Resize.squish, Resize.crop])
+def test_pictures_do_not_depend_on_workers_or_batches(
+    stripes: Path, tmp_path: Path, resize: Resize
+) -> None:
+    base, _ = look(stripes, tmp_path, resize=resize)
+    expected = base.pictures("train", epoch_size=48)
+    workers, _ = look(stripes, tmp_path, resize=resize, num_workers=2)
+    other_batches, _ = look(stripes, tmp_path, resize=resize, batch_size=12)
+    same_order = workers.pictures("train", epoch_size=48)
+    assert list(same_order) == list(expected)
+    assert all(torch.equal(same_order[key], expected[key]) for key in expected)
+    regrouped = other_batches.pictures("train", epoch_size=48)
+    assert list(regrouped) == list(expected)
+    assert all((regrouped[key] - expected[key]).abs().max() < 1e-4 for key in expected)
+
+
+def test_a_training_crop_moves_and_a_validation_crop_does_not(
+    stripes: Path, tmp_path: Path
+) -> None:
+    _, datamodule = look(stripes, tmp_path, resize=Resize.crop)
+    pictures = datamodule.pictures
+    moved = [pictures[(0, epoch)].image for epoch in range(8)]
+    assert len({picture.numpy().tobytes() for picture in moved}) > 1
+    assert torch.equal(pictures[0].image, pictures[0].image)
+
+
+def test_validation_is_not_augmented(stripes: Path, tmp_path: Path) -> None:
+    looker, datamodule = look(stripes, tmp_path)
+    raw = next(iter(datamodule.val_dataloader()))
+    assert torch.equal(looker.seen["valid"][-2].image, datamodule.augment.plain(raw.image))
+    first, second = looker.pictures("valid", 12), looker.pictures("valid", 12)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_predicting_gives_every_view_from_one_decode(stripes: Path, tmp_path: Path) -> None:
+    _, datamodule = look(stripes, tmp_path, tta=4)
+    looker = Looker()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.predict(looker, datamodule=datamodule, return_predictions=False)
+    image, _, index = looker.seen["predict"][0]
+    assert image.shape == (8, 5, 3, 32, 24)
+    raw = next(iter(datamodule.predict_dataloader())).image
+    assert torch.equal(image[:, -1], datamodule.augment.plain(raw))
+    for view in range(4):
+        assert torch.equal(image[:, view], datamodule.augment.random(raw, index, 0, view + 1))
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, int]]:
+        return list(EpochSampler(np.arange(50), seed, lambda: epoch))
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(2, 0)
+    assert [row for row, _ in order(1, 0)] != [row for row, _ in order(1, 1)]
+    assert {epoch for _, epoch in order(1, 3)} == {3}
+
+
+def test_pictures_without_labels_can_be_predicted(stripes: Path) -> None:
+    table = pd.DataFrame({"file": ["200000.jpg", "200001.jpg"]})
+    augment = Augment((32, 24), [0.5] * 3, [0.5] * 3)
+    datamodule = PaddyDataModule(stripes / "test_images", table, CLASSES, Presize(), augment)
+    batch = next(iter(datamodule.predict_dataloader()))
+    assert batch.label.tolist() == [-1, -1] and batch.index.tolist() == [0, 1]

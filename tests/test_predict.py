@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddy_lightning.config import Tta
+from paddy_lightning.errors import UserError
+from paddy_lightning.predict import join_views, predictions_table, submission
+
+
+def test_tta_is_fastais(golden: Path) -> None:
+    recorded = json.loads((golden / "tta.json").read_text())
+    views = torch.tensor([*recorded["aug"], recorded["plain"]]).transpose(0, 1)
+    results = {name: torch.tensor(value) for name, value in recorded["results"].items()}
+    assert (join_views(views, Tta.mean) - results["beta_0.25"]).abs().max() < 1e-6
+    assert (join_views(views, Tta.mean, beta=0.5) - results["beta_0.5"]).abs().max() < 1e-6
+    assert torch.equal(join_views(views, Tta.max), results["use_max"])
+    assert torch.equal(join_views(views, Tta.off), torch.tensor(recorded["plain"]))
+
+
+@given(st.integers(1, 5), st.integers(2, 6), st.integers(2, 9), st.floats(0, 1))
+def test_joined_means_are_probabilities(n: int, views: int, classes: int, beta: float) -> None:
+    probabilities = torch.rand(n, views, classes).softmax(2)
+    joined = join_views(probabilities, Tta.mean, beta)
+    assert joined.shape == (n, classes)
+    assert (joined.sum(1) - 1).abs().max() < 1e-5
+
+
+@pytest.fixture
+def predictions() -> pd.DataFrame:
+    files = pd.Series(["1.jpg", "2.jpg", "3.jpg"])
+    probabilities = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]])
+    return predictions_table(files, probabilities, ["blast", "normal"])
+
+
+def test_a_table_of_predictions(predictions: pd.DataFrame) -> None:
+    assert list(predictions) == ["file", "label", "confidence", "blast", "normal"]
+    assert predictions["label"].tolist() == ["normal", "blast", "blast"]
+    assert predictions["confidence"].tolist() == pytest.approx([0.8, 0.9, 0.5])
+
+
+def test_a_submission_has_the_samples_ids_in_its_order(
+    predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("image_id,label\n3.jpg,\n1.jpg,\n2.jpg,\n")
+    found = submission(predictions, sample)
+    assert found.to_dict("list") == {
+        "image_id": ["3.jpg", "1.jpg", "2.jpg"],
+        "label": ["blast", "normal", "blast"],
+    }
+
+
+@pytest.mark.parametrize("ids", ["1.jpg,\n2.jpg,\n", "1.jpg,\n2.jpg,\n3.jpg,\n4.jpg,\n"])
+def test_a_submission_with_gaps_is_refused(
+    predictions: pd.DataFrame, tmp_path: Path, ids: str
+) -> None:
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("image_id,label\n" + ids)
+    with pytest.raises(UserError, match="its ids are not the predicted pictures"):
+        submission(predictions, sample)

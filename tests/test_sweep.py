@@ -1,0 +1,100 @@
+"""Sweeps as a user types them: every job a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddy_lightning.sweep import job_folder
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = [
+    "weights=none",
+    "presize=48x40",
+    "batch_size=16",
+    "num_workers=0",
+    "epochs=1",
+    "freeze_epochs=0",
+]
+
+
+def answers(folder: Path) -> dict[str, dict[str, object]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+
+def test_the_used_by_line(run_script: Script, stripes: Path, tmp_path: Path) -> None:
+    """``python train.py -m arch=...,... resize=pad,squish``, then a prediction by one of them."""
+    archs = "arch=mobilenetv3_small_050,vit_tiny_patch16_224"
+    data = ["data=paddy", f"data.root={stripes}", "size=64", "hydra.sweep.dir=sweep"]
+    result = run_script("train.py", "-m", archs, "resize=pad,squish", *data, *SMALL)
+    assert result.returncode == 0, result.stderr
+    jobs = answers(tmp_path / "sweep")
+    assert sorted(jobs) == [
+        "0_arch-mobilenetv3_small_050-resize-pad",
+        "1_arch-mobilenetv3_small_050-resize-squish",
+        "2_arch-vit_tiny_patch16_224-resize-pad",
+        "3_arch-vit_tiny_patch16_224-resize-squish",
+    ]
+    assert all(job["status"] == "done" for job in jobs.values())
+    for name, job in jobs.items():
+        line = f"{name}  error_rate {job['error_rate']:.4f}"
+        assert line in result.stdout
+    ckpt = tmp_path / "sweep" / "2_arch-vit_tiny_patch16_224-resize-pad"
+    result = run_script("predict.py", f"ckpt={ckpt}", "tta=true")
+    assert result.returncode == 0, result.stderr
+    assert (ckpt / "submission.csv").exists()
+
+
+def test_a_combination_that_cannot_work_is_a_failed_row(
+    run_script: Script, stripes: Path, tmp_path: Path
+) -> None:
+    archs = "arch=hiera_tiny_224,mobilenetv3_small_050"
+    data = ["data=paddy", f"data.root={stripes}", "size=130x100", "hydra.sweep.dir=sweep"]
+    result = run_script("train.py", "-m", archs, *data, *SMALL)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    jobs = answers(tmp_path / "sweep")
+    assert jobs["0_arch-hiera_tiny_224"]["status"] == "failed"
+    assert "size=130x100" in str(jobs["0_arch-hiera_tiny_224"]["reason"])
+    assert jobs["1_arch-mobilenetv3_small_050"]["status"] == "done"
+
+
+def test_a_killed_job_is_a_row_and_the_others_run(stripes: Path, tmp_path: Path) -> None:
+    words = ["-m", "seed=1,2", "arch=mobilenetv3_small_050", "size=40x32", *SMALL]
+    words += ["data=paddy", f"data.root={stripes}", "hydra.sweep.dir=sweep"]
+    words += ["trainer.limit_train_batches=1", "epochs=60"]
+    sweep = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "sweep" / "0_seed-1" / "summary.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        assert sweep.wait(timeout=200) == 1
+    finally:
+        if sweep.poll() is None:
+            os.killpg(sweep.pid, signal.SIGKILL)
+    jobs = answers(tmp_path / "sweep")
+    assert jobs["0_seed-1"]["reason"] == "ended by SIGKILL"
+    assert [jobs[name]["status"] for name in sorted(jobs)] == ["failed", "done"]
+
+
+@given(st.lists(st.text(), max_size=5), st.integers(0, 999))
+def test_a_jobs_folder_is_safe_to_type(values: list[str], number: int) -> None:
+    overrides = [f"k{place}={value}" for place, value in enumerate(values)]
+    name = job_folder({f"k{place}" for place in range(len(values))}, number, overrides)
+    assert len(name) <= 80 and name.split("_")[0].split("-")[0] == str(number)
+    assert all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)

@@ -1,0 +1,167 @@
+"""Real runs, as a notebook would start them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
+from paddy_lightning.errors import UserError
+from paddy_lightning.predict import predict
+from paddy_lightning.training import train
+
+
+def small(stripes: Path, **changes: Any) -> TrainConfig:
+    values: dict[str, Any] = {
+        "data": DataConfig(Source.paddy, str(stripes)),
+        "arch": "mobilenetv3_small_050",
+        "weights": "none",
+        "presize": (48, 40),
+        "size": (40, 32),
+        "epochs": 2,
+        "lr": 1e-2,
+        "batch_size": 16,
+        "num_workers": 0,
+    }
+    return TrainConfig(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("outputs") / "run"
+    train(small(stripes, tta=True), run_dir)
+    return run_dir
+
+
+def test_the_run_folder_holds_all_that_is_needed(run: Path) -> None:
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert events and names - events == {
+        "config.yaml",
+        "checkpoints/best.ckpt",
+        "figures/augmented_batch.png",
+        "metrics.csv",
+        "summary.json",
+        "valid_predictions.csv",
+    }
+
+
+def test_the_summary_agrees_with_the_files(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert (summary["num_train"], summary["num_valid"], summary["epochs"]) == (48, 12, 3)
+    assert summary["arch"].startswith("mobilenetv3_small_050.")
+    assert summary["seconds"] > 0 and summary["peak_memory_mb"] > 100
+    assert summary["images_per_second"] > 0 and summary["versions"]["torch"]
+    assert summary["tta_error_rate"] is not None and summary["seed"] == 42
+    valid = pd.read_csv(run / "valid_predictions.csv")
+    assert list(valid)[:5] == ["file", "label", "predicted", "confidence", "loss"]
+    classes = list(valid)[5:]
+    assert classes == ["across", "down", "slanted"]
+    assert np.allclose(valid[classes].sum(axis=1), 1, atol=1e-5)
+    wrong = (valid["label"] != valid["predicted"]).mean()
+    assert summary["error_rate"] == pytest.approx(wrong)
+    assert summary["valid_loss"] == pytest.approx(valid["loss"].mean(), rel=1e-5)
+    epochs = pd.read_csv(run / "metrics.csv")
+    assert epochs["epoch"].tolist() == [1, 2, 3]
+    best = epochs.set_index("epoch").loc[summary["best_epoch"]]
+    assert best["error_rate"] == epochs["error_rate"].min()
+    assert best["error_rate"] == pytest.approx(summary["error_rate"], abs=1e-6)
+    assert best["valid_loss"] == pytest.approx(summary["valid_loss"], rel=1e-4)
+
+
+def test_the_checkpoint_is_plain_and_knows_all(run: Path) -> None:
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert not checkpoint.get("optimizer_states")
+    facts = checkpoint["hyper_parameters"]
+    assert facts["class_names"] == ["across", "down", "slanted"]
+    assert (facts["presize"], facts["size"]) == ([48, 40], [40, 32])
+    assert facts["mean"] == [0.485, 0.456, 0.406] and facts["resize"] == "squish"
+    assert facts["config"]["lr"] == 1e-2
+
+
+def test_tensorboard_has_the_run(run: Path) -> None:
+    events = EventAccumulator(str(run))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train_loss", "valid_loss", "error_rate", "images_per_second"} <= scalars
+    for group in ("body", "body_no_decay", "head", "head_no_decay"):
+        assert {f"lr-AdamW/{group}", f"lr-AdamW/{group}-momentum"} <= scalars
+    assert events.Tags()["images"] == ["augmented_batch"]
+    picture = events.Images("augmented_batch")[0]
+    assert picture.width > 8 * 32 and picture.height > 2 * 40
+    momenta = [event.value for event in events.Scalars("lr-AdamW/head-momentum")]
+    assert all(0.85 <= momentum <= 0.95 for momentum in momenta)
+
+
+def test_predicting_the_validation_pictures_gives_the_runs_own_predictions(
+    run: Path, stripes: Path
+) -> None:
+    """Through a checkpoint and another process of opening files: the same numbers."""
+    valid = pd.read_csv(run / "valid_predictions.csv").set_index("file")
+    found = predict(run, stripes / "train_images", num_workers=2).set_index("file")
+    found = found.loc[valid.index]
+    classes = ["across", "down", "slanted"]
+    assert np.allclose(found[classes], valid[classes], atol=1e-5)
+    assert (found["label"] == valid["predicted"]).all()
+
+
+@pytest.mark.parametrize("resize", Resize)
+def test_every_resize_method_trains_and_predicts(
+    stripes: Path, tmp_path: Path, resize: Resize
+) -> None:
+    summary = train(small(stripes, resize=resize, epochs=1, freeze_epochs=0), tmp_path / "run")
+    assert summary["status"] == "done"
+    assert len(predict(tmp_path / "run", tta="mean")) == 8
+
+
+def test_the_same_seed_gives_the_same_numbers_with_any_number_of_workers(
+    stripes: Path, tmp_path: Path
+) -> None:
+    runs = [
+        train(small(stripes, num_workers=workers, resize=resize), tmp_path / f"{resize}{workers}")
+        for resize in ("squish", "crop")
+        for workers in (0, 2)
+    ]
+    for resize, (first, second) in (("squish", runs[:2]), ("crop", runs[2:])):
+        assert first["valid_loss"] == second["valid_loss"], resize
+        states = [
+            torch.load(tmp_path / f"{resize}{w}" / "checkpoints" / "best.ckpt", weights_only=True)
+            for w in (0, 2)
+        ]
+        for name, tensor in states[0]["state_dict"].items():
+            assert torch.equal(tensor, states[1]["state_dict"][name]), name
+
+
+def test_another_seed_keeps_the_split(stripes: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        train(small(stripes, seed=seed, epochs=1, freeze_epochs=0), tmp_path / str(seed))
+    first, second = (pd.read_csv(tmp_path / s / "valid_predictions.csv") for s in ("1", "2"))
+    assert first["file"].equals(second["file"])
+    assert not first["loss"].equals(second["loss"])
+
+
+def test_a_folder_with_a_run_is_not_used_again(stripes: Path, run: Path) -> None:
+    with pytest.raises(UserError, match="holds a run already"):
+        train(small(stripes), run)
+
+
+def test_a_failure_is_written_down(stripes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"slanted07\.jpg: cannot be read as a picture"):
+        train(small(broken(stripes, tmp_path)), tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed" and "slanted07.jpg" in summary["reason"]
+
+
+def broken(stripes: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    copy = tmp_path / "broken"
+    shutil.copytree(stripes, copy)
+    (copy / "train_images" / "slanted" / "slanted07.jpg").write_bytes(b"not a picture")
+    return copy
