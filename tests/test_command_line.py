@@ -166,3 +166,20 @@ def test_control_c_says_so_and_keeps_what_there_is(stripes: Path, tmp_path: Path
     assert job.returncode == 130 and "Traceback" not in errors
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
+
+
+def test_a_refused_run_takes_nobodys_files_with_it(run_script: Script, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    result = run_script("train.py", "lr=-1", "++hydra.run.dir=.")
+    assert result.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_after_a_refusal_the_same_folder_can_be_used(
+    run_script: Script, stripes: Path, tmp_path: Path
+) -> None:
+    words = ("train.py", "data=paddy", f"data.root={stripes}", *SMALL, "hydra.run.dir=run")
+    assert run_script(*words, "lr=-1").returncode == 1
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    assert run_script(*words).returncode == 0
+    assert run_script(*words).returncode == 1

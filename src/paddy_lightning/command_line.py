@@ -7,9 +7,9 @@ sentence. ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 import dataclasses
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,11 +74,22 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
             if any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
                 write_json(run_dir / "summary.json", {"status": "failed", "reason": str(error)})
             else:
-                shutil.rmtree(run_dir)
+                remove_hydras_files(run_dir)
         if full_error:
             raise
         print(f"error: {plain_message(error)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def remove_hydras_files(run_dir: Path) -> None:
+    """Take back what Hydra wrote before the task began, and nothing else."""
+    hydra = HydraConfig.get()
+    names = [f"{hydra.output_subdir}/{name}.yaml" for name in ("config", "hydra", "overrides")]
+    for name in (*names, f"{hydra.job.name}.log"):
+        (run_dir / name).unlink(missing_ok=True)
+    for folder in (run_dir / hydra.output_subdir, run_dir):
+        with suppress(OSError):  # not empty: somebody's files
+            folder.rmdir()
 
 
 def register_schemas() -> None:

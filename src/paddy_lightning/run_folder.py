@@ -29,7 +29,7 @@ def new_run_folder(run_dir: str | Path | None) -> Path:
         UserError: It holds a run already.
     """
     path = Path(run_dir or f"outputs/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
-    if (path / "summary.json").exists():
+    if (path / "config.yaml").exists():
         raise UserError(f"{path}: holds a run already; choose another hydra.run.dir=")
     return path
 
