@@ -84,10 +84,11 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
 def remove_hydras_files(run_dir: Path) -> None:
     """Take back what Hydra wrote before the task began, and nothing else."""
     hydra = HydraConfig.get()
-    names = [f"{hydra.output_subdir}/{name}.yaml" for name in ("config", "hydra", "overrides")]
-    for name in (*names, f"{hydra.job.name}.log"):
-        (run_dir / name).unlink(missing_ok=True)
-    for folder in (run_dir / hydra.output_subdir, run_dir):
+    own = run_dir / str(hydra.output_subdir)
+    for name in ("config", "hydra", "overrides"):
+        (own / f"{name}.yaml").unlink(missing_ok=True)
+    (run_dir / f"{hydra.job.name}.log").unlink(missing_ok=True)
+    for folder in (own, run_dir):
         with suppress(OSError):  # not empty: somebody's files
             folder.rmdir()
 
