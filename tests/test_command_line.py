@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -156,13 +157,23 @@ def test_any_path_survives_hydras_grammar(path: str) -> None:
 def test_control_c_says_so_and_keeps_what_there_is(stripes: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={stripes}"]
     options = [*SMALL, "epochs=500", "hydra.run.dir=run"]
-    job = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
-        assert time.monotonic() < deadline and job.poll() is None
-        time.sleep(0.1)
-    job.send_signal(signal.SIGINT)
-    _, errors = job.communicate(timeout=60)
+    job = subprocess.Popen(
+        [*command, *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A runner in the background may have it ignored, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+            assert time.monotonic() < deadline and job.poll() is None
+            time.sleep(0.1)
+        job.send_signal(signal.SIGINT)
+        _, errors = job.communicate(timeout=60)
+    finally:
+        job.kill()
     assert job.returncode == 130 and "Traceback" not in errors
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
