@@ -157,8 +157,6 @@ def test_any_path_survives_hydras_grammar(path: str) -> None:
     reason="known fault: not always stopped within 60 s in a whole run", strict=False
 )
 def test_control_c_says_so_and_keeps_what_there_is(stripes: Path, tmp_path: Path) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        pytest.skip("Ctrl-C: this runner has the signal ignored, and its children too")
     command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={stripes}"]
     options = [*SMALL, "epochs=500", "hydra.run.dir=run"]
     job = subprocess.Popen(
