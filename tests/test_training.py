@@ -46,6 +46,7 @@ def test_the_run_folder_holds_all_that_is_needed(run: Path) -> None:
         "checkpoints/best.ckpt",
         "figures/augmented_batch.png",
         "metrics.csv",
+        "pictures.csv",
         "summary.json",
         "valid_predictions.csv",
     }

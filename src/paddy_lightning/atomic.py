@@ -42,3 +42,9 @@ def set_aside(path: Path) -> Path | None:
         number += 1
     path.rename(aside)
     return aside
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half written, anywhere below ``folder``."""
+    for leftover in folder.rglob(".*.part"):
+        leftover.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ OWN_KNOBS = {  # Trainer's arguments that are ours to set, and what to use for t
     "logger": "nothing: a run always logs to its folder",
     "callbacks": "nothing: they are the run's",
     "fast_dev_run": "trainer.limit_train_batches= and epochs=1",
+    "plugins": "nothing: they are the run's",
     "default_root_dir": "hydra.run.dir=",
 }
 

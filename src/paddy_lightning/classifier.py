@@ -65,12 +65,9 @@ class Classifier(pl.LightningModule):
         self.valid_loss.update(F.cross_entropy(logits, batch.label), len(batch.label))
 
     def on_validation_epoch_end(self) -> None:
-        """Log them, and what ``best.ckpt`` goes by: the error rate, of equals the lower loss."""
-        error_rate, valid_loss = 1 - self.accuracy.compute(), self.valid_loss.compute()
-        self.log("error_rate", error_rate)
-        self.log("valid_loss", valid_loss)
-        rank = 1e4 * error_rate + valid_loss / (1 + valid_loss)
-        self.log("rank", rank, logger=False)
+        """Log them."""
+        self.log("error_rate", 1 - self.accuracy.compute())
+        self.log("valid_loss", self.valid_loss.compute())
         self.accuracy.reset()
         self.valid_loss.reset()
 
@@ -89,6 +86,15 @@ class Classifier(pl.LightningModule):
         """AdamW as fastai sets it; every rate is overwritten before the first step."""
         groups = param_groups(self.model, self.weight_decay)
         return torch.optim.AdamW(groups, lr=0.0, betas=(0.95, 0.99), eps=1e-5)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the smoothed loss for a resumed run."""
+        checkpoint["train_loss"] = [float(self._loss_sum), self._loss_weight]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there."""
+        loss_sum, self._loss_weight = checkpoint["train_loss"]
+        self._loss_sum = torch.tensor(loss_sum)
 
     @property
     def train_loss(self) -> float:

@@ -7,6 +7,7 @@ sentence. ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 import dataclasses
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,7 +27,16 @@ from paddy_lightning.config import PredictConfig, TrainConfig
 from paddy_lightning.errors import UserError, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
-PATHS = {"data.root", "weights", "ckpt", "images", "output"}  # knobs whose value is a path
+PATHS = {
+    "data.root",
+    "data.csv",
+    "weights",
+    "ckpt",
+    "images",
+    "output",
+    "resume",
+}  # knobs whose value is a path
+RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
 Config = TypeVar("Config", TrainConfig, PredictConfig)
@@ -40,16 +50,21 @@ def run_command(main: Callable[[], None], kind: type[Config]) -> None:
         kind: The config it takes.
 
     Raises:
-        SystemExit: 1 or 2 after a mistake, 130 after Ctrl-C.
+        SystemExit: 1 or 2 after a mistake, 130 after Ctrl-C or SIGTERM.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text(Path(sys.argv[0]).name, kind))
         return
+    # A shell script starts what it puts in the background with Ctrl-C ignored; a run must be
+    # stoppable in any way, and SIGTERM is what a machine about to go says.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.default_int_handler)
     register_schemas()
-    sweep = bool({"-m", "--multirun"} & set(sys.argv))
-    sys.argv[1:] = [quote_path(word, sweep) for word in sys.argv[1:]]
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
+        sweep = bool({"-m", "--multirun"} & set(sys.argv))
+        words = in_its_own_folder(sys.argv[1:], sweep)
+        sys.argv[1:] = [quote_path(word, sweep) for word in words]
         main()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -91,6 +106,27 @@ def remove_hydras_files(run_dir: Path) -> None:
     for folder in (own, run_dir):
         with suppress(OSError):  # not empty: somebody's files
             folder.rmdir()
+
+
+def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
+    """Let Hydra work in the folder of the run that ``resume=`` names, before it makes another.
+
+    Raises:
+        UserError: No run there, or knobs that a resumed run cannot change.
+    """
+    named = [word.removeprefix("resume=") for word in words if word.startswith("resume=")]
+    if not named or named[-1] == "null":
+        return words
+    for word in words:
+        if sweep or not word.startswith(RESUMABLE):
+            raise UserError(
+                f"{word}: a resumed run keeps its own config; beside resume= it takes only"
+                " num_workers= and trainer.*="
+            )
+    if not Path(named[-1], "config.yaml").is_file():
+        raise UserError(f"resume={named[-1]}: not a run folder (it has no config.yaml)")
+    folder = QuotedString(named[-1], Quote.single).with_quotes()
+    return [*words, f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
 
 
 def register_schemas() -> None:

@@ -95,6 +95,7 @@ class TrainConfig:
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
     trainer: dict[str, Any] = knob({}, "any other argument of Lightning's Trainer")
+    resume: str | None = knob(None, "a run folder: go on with that run, with its own config")
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,7 @@ class PaddyDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
-        sampler = EpochSampler(rows, self.seed, lambda: self._trainer().current_epoch)
+        sampler = EpochSampler(rows, self.seed, self._epoch_to_load)
         return self._loader(sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -180,6 +180,11 @@ class PaddyDataModule(pl.LightningDataModule):
             return batch._replace(image=plain)
         views = [self.augment.random(images, index, 0, view) for view in range(1, self.tta + 1)]
         return batch._replace(image=torch.stack([*views, plain], dim=1))
+
+    def _epoch_to_load(self) -> int:
+        # Not current_epoch: when workers of a resumed run fetch ahead, that still says 0.
+        progress: Any = self._trainer().fit_loop.epoch_progress.current
+        return progress.processed
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the loaders and the augmentation belong to a Trainer"

@@ -3,6 +3,8 @@
 Interpretation and comparison read these files alone.
 """
 
+import fcntl
+import json
 import logging
 import shlex
 import sys
@@ -14,7 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paddy_lightning.atomic import write_json
+import yaml
+
+from paddy_lightning.atomic import write_json, written_whole
+from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -30,8 +35,52 @@ def new_run_folder(run_dir: str | Path | None) -> Path:
     """
     path = Path(run_dir or f"outputs/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
     if (path / "config.yaml").exists():
-        raise UserError(f"{path}: holds a run already; choose another hydra.run.dir=")
+        raise UserError(
+            f"{path}: holds a run already; choose another hydra.run.dir=, or resume={path} alone"
+        )
     return path
+
+
+def save_config(run_dir: Path, config: TrainConfig) -> None:
+    """Write ``config.yaml``, which makes a folder a run's."""
+    with written_whole(run_dir / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+
+
+def read_config(run_dir: Path) -> TrainConfig:
+    """The config a run was started with.
+
+    Raises:
+        UserError: No run there, or one of another version.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{run_dir}: not a run folder (it has no config.yaml)")
+    try:
+        return TrainConfig(**yaml.safe_load(path.read_text()))
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a config of this version ({error})") from error
+
+
+def read_summary(run_dir: Path) -> Summary:
+    """What ``summary.json`` says; nothing where there is none."""
+    path = run_dir / "summary.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Have a run folder to oneself; the lock goes with the process, however that ends.
+
+    Raises:
+        UserError: Another process trains there.
+    """
+    with (run_dir / "config.yaml").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run_dir}: is being trained by another process") from None
+        yield
 
 
 @contextmanager
@@ -40,12 +89,13 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
 
     Args:
         run_dir: The run folder.
-        summary: What is known at the start; the block adds to it.
+        summary: What is known at the start, such as the ``seconds`` spent before a resume; the
+            block adds to it.
 
     Raises:
-        SystemExit: 130, after Ctrl-C.
+        KeyboardInterrupt: After Ctrl-C, which Lightning turns into SystemExit.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() - summary.get("seconds", 0)
 
     def write(status: str, **more: Any) -> None:
         seconds = round(time.perf_counter() - started, 1)
@@ -55,10 +105,10 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
     write("running")
     try:
         yield summary
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+    except (KeyboardInterrupt, SystemExit):
         write("interrupted")
-        log.info("interrupted; what was trained so far is in %s", run_dir)
-        raise SystemExit(130) from None
+        log.info("interrupted; go on with: python train.py resume=%s", shlex.quote(str(run_dir)))
+        raise KeyboardInterrupt from None
     except BaseException as error:
         write("failed", reason=f"{type(error).__name__}: {error}")
         raise

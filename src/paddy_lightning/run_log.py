@@ -39,6 +39,14 @@ class RunLog(pl.Callback):
         self._images = 0
         self._start = self._trained = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.epochs = state_dict["epochs"]
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         del trainer, pl_module

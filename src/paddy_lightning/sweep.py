@@ -32,6 +32,7 @@ from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
+GRACE = 5  # seconds
 
 
 def in_sweep() -> bool:
@@ -56,7 +57,7 @@ def run_as_process(script: str) -> None:
     try:
         code = job.wait()
     except KeyboardInterrupt:
-        job.wait()
+        end(job)
         raise
     if code == 130:
         raise KeyboardInterrupt
@@ -65,6 +66,18 @@ def run_as_process(script: str) -> None:
     if code != 0 and summary.get("status") != "failed":
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         write_json(answer, summary | {"status": "failed", "reason": f"ended by {how}"})
+
+
+def end(job: "subprocess.Popen[bytes]") -> None:
+    """Wait for an interrupted job, and tell it where only we have been told.
+
+    Ctrl-C on a terminal reaches the job as well; a signal sent to this process does not.
+    """
+    try:
+        job.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        job.terminate()
+        job.wait()
 
 
 def check_values(override: Override) -> None:

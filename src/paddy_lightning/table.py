@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from paddy_lightning.atomic import written_whole
 from paddy_lightning.config import DataConfig, Source
 from paddy_lightning.errors import UserError
 
@@ -95,6 +96,30 @@ def list_images(root: Path) -> list[str]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
     ]
     return sorted(found)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A table as a CSV file, whole; any name a file system allows survives it."""
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False, errors="surrogateescape")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that ``write_table`` wrote, its names as they were ("NA" is a class like others).
+
+    Raises:
+        UserError: There is none, or it is not such a table.
+    """
+    names = dict.fromkeys(("file", "label", "group"), str)
+    try:
+        table = pd.read_csv(
+            path, dtype=names, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from error
+    if "file" not in table:
+        raise UserError(f"{path}: has no column named file")
+    return table
 
 
 def describe(data: DataSet) -> str:

@@ -9,14 +9,14 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
-import yaml
-from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import Tensor
 
-from paddy_lightning.atomic import written_whole
+from paddy_lightning.atomic import remove_leftovers, written_whole
 from paddy_lightning.check import check
+from paddy_lightning.checkpoints import Checkpoints, WholeFiles
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import TrainConfig, Tta, plain
 from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
@@ -33,11 +33,21 @@ from paddy_lightning.predict import (
     usable_precision,
 )
 from paddy_lightning.quiet import leave_out_small_talk
-from paddy_lightning.run_folder import Summary, command, new_run_folder, summarised, versions
+from paddy_lightning.run_folder import (
+    Summary,
+    command,
+    locked,
+    new_run_folder,
+    read_config,
+    read_summary,
+    save_config,
+    summarised,
+    versions,
+)
 from paddy_lightning.run_log import RunLog
 from paddy_lightning.schedule import fine_tune
 from paddy_lightning.split import random_split
-from paddy_lightning.table import DataSet, describe, open_data
+from paddy_lightning.table import DataSet, describe, open_data, read_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -56,37 +66,99 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     Raises:
         UserError: Something in the config or the data that the user can mend.
     """
+    if config.resume:
+        return resume(config.resume, config.num_workers, config.trainer)
     leave_out_small_talk()
     check(config)
     run_dir = new_run_folder(run_dir)
     data = open_data(config.data)
     log.info(describe(data))
     table = random_split(data.train, seed=config.split_seed)
+    return _run(config, run_dir, data, table)
+
+
+def resume(
+    run_dir: str | Path,
+    num_workers: int | None = None,
+    trainer: dict[str, Any] | None = None,
+) -> Summary:
+    """Go on with a run that was stopped, in its own folder, from its last whole epoch.
+
+    Same numbers as if it had never been stopped: bit for bit on a CPU.
+
+    Args:
+        run_dir: The run folder.
+        num_workers: In place of the run's own.
+        trainer: Further arguments of Lightning's Trainer.
+
+    Returns:
+        As ``train``.
+
+    Raises:
+        UserError: No run there, it is done, it goes on elsewhere, or its pictures are gone.
+    """
+    leave_out_small_talk()
+    run_dir = Path(run_dir)
+    config = read_config(run_dir)
+    earlier = read_summary(run_dir)
+    if earlier.get("status") == "done":
+        raise UserError(f"{run_dir}: is done; there is nothing to go on with")
+    config.trainer |= trainer or {}
+    config.num_workers = config.num_workers if num_workers is None else num_workers
+    check(config)
+    data = open_data(config.data)
+    log.info(describe(data))
+    return _run(config, run_dir, data, read_table(run_dir / "pictures.csv"), earlier)
+
+
+def _run(
+    config: TrainConfig,
+    run_dir: Path,
+    data: DataSet,
+    table: pd.DataFrame,
+    earlier: Summary | None = None,
+) -> Summary:
+    """Build, fit, evaluate; goes on from ``last.ckpt`` where there is one.
+
+    Args:
+        config: Every knob.
+        run_dir: The run folder.
+        data: Where the pictures are.
+        table: The pictures, split.
+        earlier: The summary of a run to go on with; None for a new one.
+    """
     class_names = sorted(table["label"].unique())
+    checkpoints = Checkpoints(run_dir)
+    last = checkpoints.last if checkpoints.last.exists() else None
+    weights = "none" if last else config.weights  # all of it will come from the checkpoint
 
     pl.seed_everything(config.seed, verbose=False)
-    model = build_model(config.arch, len(class_names), config.weights, config.size)
+    model = build_model(config.arch, len(class_names), weights, config.size)
     facts = checkpoint_facts(config, data, class_names, model)
     module = Classifier(model, len(class_names), facts=facts)
     datamodule = make_datamodule(config, data, table, facts)
     phases = fine_tune(config.epochs, config.lr, config.freeze_epochs)
     run_log = RunLog(run_dir, model.mean, model.std)
-    steps = len(datamodule.train_rows) // config.batch_size
-    trainer = make_trainer(config, run_dir, steps, [FineTune(phases, config.seed), run_log])
+    callbacks = [FineTune(phases, config.seed), run_log, checkpoints]
+    trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
-    with summarised(run_dir, first_summary(config, run_dir, facts, table)) as summary:
-        with written_whole(run_dir / "config.yaml") as temporary:
-            temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False))
-        trainer.fit(module, datamodule=datamodule)
-        best = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)
+    if earlier is None:
+        write_table(run_dir / "pictures.csv", table)
+        save_config(run_dir, config)
+    summary = first_summary(config, run_dir, facts, table)
+    summary["seconds"] = (earlier or {}).get("seconds", 0)
+    with locked(run_dir), summarised(run_dir, summary):
+        remove_leftovers(run_dir)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
+        best = torch.load(checkpoints.best, weights_only=True)
         module.load_state_dict(best["state_dict"])
         views = predict_views(module, datamodule, config.precision)
         summary |= evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
         summary["best_epoch"] = best["epoch"] + 1
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
-        (run_dir / "checkpoints" / "last.ckpt").unlink()
         log_hyperparameters(trainer, config, summary)
+    checkpoints.last.unlink()
     log.info("%s", closing_line(summary))
     return summary
 
@@ -126,18 +198,14 @@ def make_datamodule(
 
 
 def make_trainer(
-    config: TrainConfig, run_dir: Path, steps: int, callbacks: list[pl.Callback]
+    config: TrainConfig, run_dir: Path, num_train: int, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
-    """A Trainer that keeps the best weights, the last state, and a log.
+    """A Trainer with the run's callbacks and its TensorBoard log.
 
     Raises:
         UserError: An argument under ``trainer.`` that Lightning refuses.
     """
-    folder = run_dir / "checkpoints"
-    best = ModelCheckpoint(
-        folder, "best", "rank", save_weights_only=True, enable_version_counter=False
-    )
-    last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+    steps = num_train // config.batch_size
     arguments = {
         "log_every_n_steps": max(1, min(50, steps // 4)),
         "devices": 1,
@@ -147,7 +215,8 @@ def make_trainer(
         "max_epochs": config.epochs + config.freeze_epochs,
         "precision": usable_precision(config.precision, notice=True),
         "logger": TensorBoardLogger(run_dir, name="", version=""),
-        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True), best, last],
+        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
+        "plugins": [WholeFiles()],
     }
     try:
         return pl.Trainer(**arguments)

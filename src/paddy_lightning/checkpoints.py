@@ -1,0 +1,59 @@
+"""``checkpoints/best.ckpt`` and ``last.ckpt``: what a run can be used, and gone on with, from.
+
+Own code where Lightning has ``ModelCheckpoint``, whose memory is bound to the folder's path (a
+moved run would forget its best epoch) and whose files pass through /tmp, where a kill leaves them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+
+from paddy_lightning.atomic import written_whole
+
+
+class Checkpoints(Checkpoint):
+    """After every epoch, all that is needed to go on; and the weights of the best one so far.
+
+    The best has the lowest error rate and, of equals, the lowest loss.
+
+    Args:
+        run_dir: The run folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.best = run_dir / "checkpoints" / "best.ckpt"
+        self.last = run_dir / "checkpoints" / "last.ckpt"
+        self.score = [float("inf"), float("inf")]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save; the best first, so that what ``last.ckpt`` remembers is there."""
+        del pl_module
+        score = [float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")]
+        if score < self.score or not self.best.exists():
+            self.score = score
+            trainer.save_checkpoint(self.best, weights_only=True)
+        trainer.save_checkpoint(self.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"score": self.score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.score = state_dict["score"]
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Save on the first process; Lightning calls it nowhere else."""
+        del storage_options
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
