@@ -1,11 +1,13 @@
 """The scripts as a user types them."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from paddy_lightning.command_line import quote_path
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
+Job = subprocess.Popen[str]
 SMALL = [
     "arch=mobilenetv3_small_050",
     "weights=none",
@@ -153,32 +156,52 @@ def test_any_path_survives_hydras_grammar(path: str) -> None:
     assert override.value() == path
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN], ids=["terminal", "script"])
-def test_a_stopped_run_says_so_and_keeps_what_there_is(
-    stripes: Path, tmp_path: Path, stop: signal.Signals, inherited: signal.Handlers
-) -> None:
-    """Also where it was started in the background of a script, with Ctrl-C ignored."""
-    command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={stripes}"]
+@contextmanager
+def long_run(data: Path, cwd: Path, inherited: signal.Handlers = signal.SIG_DFL) -> Iterator[Job]:
+    """A run of 500 epochs in ``cwd/run``, one of which is over; killed at the end."""
+    command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={data}"]
     job = subprocess.Popen(
         [*command, *SMALL, "epochs=500", "hydra.run.dir=run"],
-        cwd=tmp_path,
+        cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, inherited),
     )
     try:
         deadline = time.monotonic() + 120
-        while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        while not (cwd / "run" / "checkpoints" / "last.ckpt").exists():
             assert time.monotonic() < deadline and job.poll() is None
             time.sleep(0.1)
-        job.send_signal(stop)
-        _, errors = job.communicate(timeout=60)
+        yield job
     finally:
         job.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN], ids=["terminal", "script"])
+def test_a_stopped_run_says_so_and_keeps_what_there_is(
+    stripes: Path, tmp_path: Path, stop: signal.Signals, inherited: signal.Handlers
+) -> None:
+    """Also where it was started in the background of a script, with Ctrl-C ignored."""
+    with long_run(stripes, tmp_path, inherited) as job:
+        job.send_signal(stop)
+        _, errors = job.communicate(timeout=60)
     assert job.returncode == 130 and "Traceback" not in errors
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
+    assert "python train.py resume=" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_file_that_breaks_while_training_is_named(stripes: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(stripes, tmp_path / "data")
+    with long_run(data, tmp_path) as job:
+        for file in (data / "train_images" / "slanted").iterdir():
+            file.write_bytes(b"not a picture")
+        _, errors = job.communicate(timeout=60)
+    assert job.returncode == 1 and "cannot be read as a picture" in errors
+    assert len(errors.strip().splitlines()) == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed" and "slanted" in summary["reason"]
 
 
 def test_a_refused_run_takes_nobodys_files_with_it(run_script: Script, tmp_path: Path) -> None:

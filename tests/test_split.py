@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddy_lightning.split import random_split
+from paddy_lightning.config import Split
+from paddy_lightning.errors import UserError
+from paddy_lightning.split import equal_files, fold_split, random_split, split_table
 
 
 def table(rows: int) -> pd.DataFrame:
@@ -43,3 +45,77 @@ def test_the_split_is_apart_from_the_global_random_numbers() -> None:
     torch.manual_seed(1)
     random_split(table(10))
     assert torch.equal(torch.rand(1), expected)
+
+
+@given(st.lists(st.integers(0, 3), min_size=10, max_size=80), st.integers(2, 5), st.booleans())
+def test_over_all_folds_every_picture_validates_once(
+    labels: list[int], folds: int, grouped: bool
+) -> None:
+    pictures = table(len(labels)).assign(label=[f"c{label}" for label in labels])
+    groups = pd.Series(range(len(labels))) // 2 if grouped else None
+    sides = [
+        fold_split(pictures, fold, folds, groups=groups)["is_valid"].to_numpy()
+        for fold in range(folds)
+    ]
+    assert (np.sum(sides, axis=0) == 1).all()
+    if groups is not None:
+        assert all(len(set(side[groups == g])) == 1 for side in sides for g in set(groups))
+
+
+@given(st.integers(20, 60), st.integers(20, 200))
+def test_a_stratified_split_gives_every_class_its_share(rare: int, common: int) -> None:
+    pictures = table(rare + common).assign(label=["rare"] * rare + ["common"] * common)
+    after = split_table(pictures, Path(), Split.stratified)
+    for label, count in (("rare", rare), ("common", common)):
+        assert abs(after.loc[after["label"] == label, "is_valid"].sum() - count / 5) < 1.01
+
+
+def test_equal_files_stay_on_one_side(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    contents = rng.integers(0, 30, 100)  # some three files each
+    pictures = table(100).assign(label=rng.choice(["a", "b"], 100))
+    for file, content in zip(pictures["file"], contents, strict=True):
+        (tmp_path / file).write_bytes(b"%03d" % content)
+    digests = equal_files(tmp_path, pictures["file"])
+    assert digests.nunique() == len(set(contents))
+    for split in (Split.auto, Split.stratified):
+        after = split_table(pictures, tmp_path, split, group="duplicates")
+        assert 5 < after["is_valid"].sum() < 40
+        assert after.groupby(contents)["is_valid"].nunique().max() == 1
+
+
+def test_a_column_of_groups_stays_together() -> None:
+    pictures = table(50).assign(label=["a", "b"] * 25, plant=[f"p{row % 10}" for row in range(50)])
+    after = split_table(pictures, Path(), group="plant", fold=2, folds=5)
+    assert after.groupby("plant")["is_valid"].nunique().max() == 1
+    assert after["is_valid"].sum() == 10
+    with pytest.raises(UserError, match="group=plnat: no such column; there is duplicates, plant"):
+        split_table(pictures, Path(), group="plnat")
+
+
+def test_the_datas_own_split_is_kept_unless_asked_otherwise() -> None:
+    pictures = table(10).assign(label=["a", "b"] * 5, is_valid=[True] * 4 + [False] * 6)
+    assert split_table(pictures, Path())["is_valid"].equals(pictures["is_valid"])
+    anew = split_table(pictures, Path(), Split.random)
+    assert anew["is_valid"].sum() == 2
+    with pytest.raises(UserError, match="the data has a split of its own"):
+        split_table(pictures, Path(), fold=0)
+
+
+def test_a_class_that_one_side_lacks_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    pictures = table(41).assign(label=["a"] * 40 + ["lonely"])
+    for split in (Split.random, Split.stratified):
+        for seed in range(8):
+            split_table(pictures, Path(), split, seed)
+    told = set(caplog.messages)
+    assert told == {
+        "1 of 2 classes have no picture to train on: lonely",
+        "1 of 2 classes have no picture to validate on: lonely",
+    }
+
+
+def test_more_folds_than_pictures_are_refused() -> None:
+    pictures = table(4).assign(label=["a", "b"] * 2)
+    for split in (Split.random, Split.stratified):
+        with pytest.raises(UserError, match="folds=9: not possible here"):
+            split_table(pictures, Path(), split, fold=0, folds=9)

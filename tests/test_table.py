@@ -44,23 +44,25 @@ def test_auto_takes_kaggles_files_where_they_lie(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "paddy-disease-classification").symlink_to(stripes)
     data = open_data(DataConfig())
-    assert data.source is Source.paddy
-    assert data.folder == Path("data/paddy-disease-classification")
+    folder = Path("data/paddy-disease-classification").absolute()
+    assert data.config == DataConfig(Source.paddy, str(folder))
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ((), "0 pictures in 0 class folders"),
-        (("a/1.jpg", "a/2.jpg"), "2 pictures in 1 class folders; needs at least two"),
-        (("1.jpg", "2.jpg"), "0 pictures in 0 class folders"),
+        ((), "0 pictures in 0 classes"),
+        (("a/1.jpg", "a/2.jpg"), "2 pictures in 1 classes; needs at least two"),
+        (("1.jpg", "2.jpg"), "0 pictures in 0 classes"),
+        (("a/1.jpg", "label/2.jpg"), "a class cannot be called label"),
+        (("train/a/1.jpg", "val/a/2.jpg"), "2 pictures in 1 classes"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(
     tmp_path: Path, files: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        labelled_table(make(tmp_path, *files))
+        open_data(DataConfig(Source.folder, str(make(tmp_path, *files))))
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,55 @@ def test_data_that_is_not_there_is_named(
 
 def test_pictures_of_a_folder(tmp_path: Path) -> None:
     assert list_images(make(tmp_path, "z.jpg", "a/b.tif")) == ["a/b.tif", "z.jpg"]
+
+
+@pytest.mark.parametrize("valid", ["valid", "val", "validation", "test"])
+def test_a_ready_split_is_kept(tmp_path: Path, valid: str) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", f"{valid}/a/2.jpg", f"{valid}/b/2.jpg")
+    data = open_data(DataConfig(Source.folder, str(tmp_path)))
+    table = data.train.set_index("file")
+    assert table["label"].to_dict() == {file: file.split("/")[1] for file in table.index}
+    assert table["is_valid"].to_dict() == {f: not f.startswith("train/") for f in table.index}
+    assert data.test_root is None
+
+
+def test_a_test_tree_beside_a_valid_tree_is_there_to_predict(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg", "test/a/3.jpg")
+    assert open_data(DataConfig(root=str(tmp_path))).test_root == tmp_path / "test"
+
+
+def test_a_csv_of_file_and_label(tmp_path: Path) -> None:
+    make(tmp_path / "flat", "2.jpg", "1.jpg", "3.jpg")
+    csv = tmp_path / "labels.csv"
+    csv.write_text("name,label,plant,is_valid\n2.jpg,NA,x,true\n1.jpg,b,x,0\n3.jpg,b,y,FALSE\n")
+    data = open_data(DataConfig(root=str(tmp_path / "flat"), csv=str(csv)))
+    assert data.root == tmp_path / "flat"
+    assert data.train.to_dict("list") == {
+        "file": ["1.jpg", "2.jpg", "3.jpg"],
+        "label": ["b", "NA", "b"],
+        "plant": ["x", "x", "y"],
+        "is_valid": [False, True, False],
+    }
+    assert open_data(data.config).train.equals(data.train)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,class\n1.jpg,a\n", "has no column named label, only file, class"),
+        ("file,label\n1.jpg,a\n2.jpg,\n", "1 rows have no label"),
+        ("file,label\n1.jpg,a\n1.jpg,b\n", r"1 files are named twice, such as 1\.jpg"),
+        ("file,label,is_valid\n1.jpg,a,yes\n2.jpg,b,no\n", "is_valid must be true or false"),
+        ("file,label\n1.jpg,a\n2.jpg,a\n", "2 pictures in 1 classes"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_says_why(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        open_data(DataConfig(csv=str(tmp_path / "labels.csv")))
+
+
+def test_copies_of_a_notebook_are_no_class(tmp_path: Path) -> None:
+    files = ("a/1.jpg", "b/1.jpg", ".ipynb_checkpoints/1.jpg", "a/.ipynb_checkpoints/1.jpg")
+    assert labelled_table(make(tmp_path, *files))["file"].tolist() == ["a/1.jpg", "b/1.jpg"]

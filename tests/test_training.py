@@ -1,6 +1,7 @@
 """Real runs, as a notebook would start them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,17 +153,11 @@ def test_a_folder_with_a_run_is_not_used_again(stripes: Path, run: Path) -> None
         train(small(stripes), run)
 
 
-def test_a_failure_is_written_down(stripes: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"slanted07\.jpg: cannot be read as a picture"):
-        train(small(broken(stripes, tmp_path)), tmp_path / "run")
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["status"] == "failed" and "slanted07.jpg" in summary["reason"]
-
-
-def broken(stripes: Path, tmp_path: Path) -> Path:
-    import shutil
-
-    copy = tmp_path / "broken"
-    shutil.copytree(stripes, copy)
-    (copy / "train_images" / "slanted" / "slanted07.jpg").write_bytes(b"not a picture")
-    return copy
+def test_broken_pictures_are_refused_before_anything_is_written(
+    stripes: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(stripes, tmp_path / "data")
+    (data / "train_images" / "slanted" / "slanted07.jpg").write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"1 pictures .* bad_images=skip: .*slanted07\.jpg"):
+        train(small(data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -33,6 +33,10 @@ def check(config: TrainConfig) -> None:
         raise UserError(f"lr={config.lr}: must be above 0, such as 2e-3")
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
+    if config.folds < 2:
+        raise UserError(f"folds={config.folds}: must be at least 2")
+    if config.fold is not None and not 0 <= config.fold < config.folds:
+        raise UserError(f"fold={config.fold}: must be from 0 to {config.folds - 1} (folds - 1)")
     _check_augment(config)
     _check_trainer(config)
     _check_model(config)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from paddy_lightning.datamodule import Batch
+from paddy_lightning.datamodule import UNREAD, Batch
 from paddy_lightning.model import param_groups
 
 SMOOTHING = 0.98  # of the printed train loss, as in fastai
@@ -76,11 +76,14 @@ class Classifier(pl.LightningModule):
 
         Returns:
             int64 [B], the pictures' rows, and float32 [B, views, num_classes]; the last view is
-            the plain one, and without test-time augmentation it is the only one.
+            the plain one, and without test-time augmentation it is the only one. NaN for files
+            that could not be read.
         """
         del batch_idx
         views = batch.image if batch.image.ndim == 5 else batch.image[:, None]
-        return batch.index, self(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        probabilities = self(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        unread = (batch.label == UNREAD)[:, None, None]
+        return batch.index, probabilities.masked_fill(unread, torch.nan)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW as fastai sets it; every rate is overwritten before the first step."""

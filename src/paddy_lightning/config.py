@@ -42,6 +42,21 @@ class PadMode(StrEnum):
     reflection = "reflection"
 
 
+class Split(StrEnum):
+    """Which pictures validate."""
+
+    auto = "auto"
+    random = "random"
+    stratified = "stratified"
+
+
+class BadImages(StrEnum):
+    """What training does about files that cannot be read as pictures."""
+
+    refuse = "refuse"
+    skip = "skip"
+
+
 class Tta(StrEnum):
     """How test-time augmentation joins its views; ``true`` is ``mean``, ``false`` is ``off``."""
 
@@ -65,6 +80,7 @@ class DataConfig:
         Source.auto, "paddy: Kaggle's layout; folder: one folder a class; demo: drawn; auto: any"
     )
     root: str | None = knob(None, "folder of the pictures; null: ./data, then /kaggle/input")
+    csv: str | None = knob(None, "table of file (relative to root) and label, instead of folders")
 
     def __post_init__(self) -> None:
         """Take names for enum members."""
@@ -90,7 +106,12 @@ class TrainConfig:
     lr: float = knob(2e-3, "base learning rate of fine_tune, for the head")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
     seed: int = knob(42, "of weights, order, augmentation and dropout")
+    split: Split = knob(Split.auto, "which pictures validate; auto: the data's own, else random")
     split_seed: int = knob(42, "of the train / validation split")
+    fold: int | None = knob(None, "validate on this fold, from 0; null: a fifth, as fastai does")
+    folds: int = knob(5, "how many folds there are")
+    group: str | None = knob(None, "never split up: duplicates (equal files), or a column of csv")
+    bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
     precision: str = knob("16-mixed", "any of Lightning's; 32-true where mixed is no gain (CPU)")
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")

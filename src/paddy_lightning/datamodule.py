@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from paddy_lightning.augment import Augment
 from paddy_lightning.config import PadMode, Resize, Size
+from paddy_lightning.errors import UserError
 from paddy_lightning.presize import CENTRE, open_presized
 from paddy_lightning.random_numbers import uniform
 
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
 NO_LABEL = -1
+UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
 
 
 class Batch(NamedTuple):
@@ -27,7 +29,7 @@ class Batch(NamedTuple):
     Attributes:
         image: uint8 [B, H, W, 3] from the workers; float32 [B, 3, height, width] once augmented,
             or [B, views, 3, height, width] with test-time augmentation, the plain view last.
-        label: int64 [B], -1 where unknown.
+        label: int64 [B], -1 where unknown, -2 where the file could not be read.
         index: int64 [B], the row of each picture in its table.
     """
 
@@ -54,10 +56,17 @@ class Pictures(Dataset[Batch]):
         labels: int64, of all rows; -1 where unknown.
         presize: How to open a file.
         seed: Of the run, for the offset of training crops.
+        pass_unread: Whether a file that cannot be read is handed on as such, and not an error.
     """
 
     def __init__(
-        self, root: Path, files: pd.Series, labels: np.ndarray, presize: Presize, seed: int = 42
+        self,
+        root: Path,
+        files: pd.Series,
+        labels: np.ndarray,
+        presize: Presize,
+        seed: int = 42,
+        pass_unread: bool = False,
     ) -> None:
         self.root = str(root)
         # One array each: a list of strings would be copied page by page into every forked worker.
@@ -65,6 +74,7 @@ class Pictures(Dataset[Batch]):
         self.labels = torch.from_numpy(labels)
         self.presize = presize
         self.seed = seed
+        self.pass_unread = pass_unread
 
     def __len__(self) -> int:
         """How many rows the table has."""
@@ -75,6 +85,9 @@ class Pictures(Dataset[Batch]):
 
         Args:
             key: A row, or in training ``(row, epoch)``: the epoch gives a crop its offset.
+
+        Raises:
+            UserError: The file cannot be read as a picture.
         """
         row, place = key, CENTRE
         index = torch.tensor(row)
@@ -85,7 +98,13 @@ class Pictures(Dataset[Batch]):
             place = (down, right)
         path = Path(self.root, os.fsdecode(self.files[row]))
         size, resize, pad_mode, draft = self.presize
-        image = open_presized(path, size, resize, pad_mode, place, draft)
+        try:
+            image = open_presized(path, size, resize, pad_mode, place, draft)
+        except UserError:
+            if not self.pass_unread:
+                raise
+            black = torch.zeros((*size, 3), dtype=torch.uint8)
+            return Batch(black, torch.tensor(UNREAD), index)
         return Batch(torch.from_numpy(image), self.labels[row], index)
 
 
@@ -129,6 +148,7 @@ class PaddyDataModule(pl.LightningDataModule):
         seed: Of the run.
         tta: How many augmented views test-time augmentation adds to the plain one when
             predicting; 0 for none.
+        pass_unread: Whether files that cannot be read are handed on as such, and not an error.
     """
 
     def __init__(
@@ -142,10 +162,12 @@ class PaddyDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 42,
         tta: int = 0,
+        pass_unread: bool = False,
     ) -> None:
         super().__init__()
         codes = pd.Categorical(table.get("label", pd.Series(index=table.index)), class_names).codes
-        self.pictures = Pictures(root, table["file"], codes.astype(np.int64), presize, seed)
+        labels = codes.astype(np.int64)
+        self.pictures = Pictures(root, table["file"], labels, presize, seed, pass_unread)
         is_valid = table.get("is_valid", pd.Series(True, index=table.index)).to_numpy()
         self.train_rows, self.valid_rows = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
         self.augment = augment

@@ -19,6 +19,7 @@ from paddy_lightning.datamodule import PaddyDataModule, Presize, default_num_wor
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
 from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet, list_images, open_data
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,11 @@ def predict(
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
         ``label`` (the likeliest class), ``confidence`` (its probability), and the probability
-        of every class in a column of its name.
+        of every class in a column of its name. A file that cannot be read has a row with an
+        empty label and no numbers, and is told as a warning.
 
     Raises:
-        UserError: No such run, no pictures, or a file that is not a picture.
+        UserError: No such run, or no pictures.
     """
     checkpoint = load_checkpoint(run)
     root, files = find_images(images, checkpoint["hyper_parameters"])
@@ -114,7 +116,7 @@ def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path,
     if images is None:
         data: DataSet = open_data(DataConfig(**facts["data"]))
         if data.test_root is None:
-            raise UserError(f"{data.folder}: has no test_images/; say which, with images=FOLDER")
+            raise UserError(f"{data.config.root}: has no test pictures; name some with images=")
         images = data.test_root
     path = Path(images)
     if path.is_file():
@@ -170,11 +172,11 @@ def join_views(views: Tensor, tta: Tta, beta: float = TTA_BETA) -> Tensor:
 def predictions_table(
     files: pd.Series, probabilities: Tensor, class_names: list[str]
 ) -> pd.DataFrame:
-    """The columns ``file, label, confidence`` and one a class."""
+    """The columns ``file, label, confidence`` and one a class; no label without probabilities."""
     confidence, best = probabilities.max(1)
     head = {
         "file": files.to_numpy(),
-        "label": np.array(class_names)[best.numpy()],
+        "label": np.where(confidence.isnan(), "", np.array(class_names)[best.numpy()]),
         "confidence": confidence.numpy(),
     }
     columns = pd.DataFrame(probabilities.numpy(), columns=class_names)
@@ -183,6 +185,8 @@ def predictions_table(
 
 def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
     """The sample's ids, in its order, each with our label.
+
+    A picture that could not be read gets the commonest label: a submission wants every row.
 
     Raises:
         UserError: The pictures are not those of the sample.
@@ -196,6 +200,11 @@ def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
             f"{sample}: its ids are not the predicted pictures ({len(wrong)} differ, such as"
             f" {', '.join(wrong[:3])}); is a picture missing?"
         )
+    unread = labels == ""
+    if unread.any():
+        commonest = labels[~unread].mode().iloc[0]
+        log.warning("the submission says %s, the commonest, for the unread ones", commonest)
+        labels = labels.where(~unread, commonest)
     return pd.DataFrame(
         {id_column: ids[id_column], label_column: labels.loc[ids[id_column]].to_numpy()}
     )
@@ -223,8 +232,13 @@ def _predict_files(
         batch_size,
         min(default_num_workers(num_workers), len(files) // 8),  # a worker costs more than 8 files
         tta=0 if tta is Tta.off else TTA_VIEWS,
+        pass_unread=True,
     )
-    return predict_views(module, datamodule, facts["precision"])
+    views = predict_views(module, datamodule, facts["precision"])
+    unread = files[views.isnan().any(-1).any(-1).numpy()]
+    for problem in find_broken(root, unread, num_workers=1):
+        log.warning("%s; it has a row without a label", problem)
+    return views
 
 
 def usable_precision(precision: str, notice: bool = False) -> str:

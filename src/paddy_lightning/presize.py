@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple, assert_never
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from paddy_lightning.config import PadMode, Resize, Size
 from paddy_lightning.errors import UserError
 
 CENTRE = (0.5, 0.5)
+THIN = 4  # how much larger than a picture a box may be before the picture is made smaller first
 SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
 
 
@@ -59,7 +60,9 @@ def open_presized(
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = _open_rgb(path, size, resize, draft)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error})") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        why = "no picture format that is known" if unknown else error
+        raise UserError(f"{path}: cannot be read as a picture ({why})") from error
     return np.array(fit(image, size, resize, pad_mode, place))
 
 
@@ -73,6 +76,10 @@ def fit(
     """Bring an open picture to ``size``: cut or pad to the box, then one antialiased resize."""
     box = resize_box((image.height, image.width), size, resize, place)
     if resize is Resize.pad:
+        if box.width * box.height > THIN * image.width * image.height:
+            # Long and thin: the box around it could be larger than memory.
+            image.thumbnail((THIN * size[1], THIN * size[0]))
+            box = resize_box((image.height, image.width), size, resize)
         image, box = _pad(image, box, pad_mode), Box(0, 0, box.width, box.height)
     edges = (box.left, box.top, box.left + box.width, box.top + box.height)
     return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=edges)
@@ -113,8 +120,25 @@ def _open_rgb(path: Path, size: Size, resize: Resize, draft: bool) -> Image.Imag
     with Image.open(path) as image:
         if draft and image.format == "JPEG":
             _decode_smaller(image, size, resize)
-        upright = ImageOps.exif_transpose(image)
-        return upright.convert("RGB")
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB: deep greys scaled to 8 bits, what is transparent laid on white.
+
+    PIL alone would cut deep greys off at 255, and show the colours hidden under transparency.
+    """
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
+        unit = 255 if values.max() <= 1 else 1
+        image = Image.fromarray((values * unit).clip(0, 255).astype(np.uint8))
+    elif image.has_transparency_data:
+        picture = image.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        image = Image.alpha_composite(white, picture)
+    return image.convert("RGB")
 
 
 def _decode_smaller(image: Image.Image, size: Size, resize: Resize) -> None:

@@ -18,7 +18,7 @@ from paddy_lightning.atomic import remove_leftovers, written_whole
 from paddy_lightning.check import check
 from paddy_lightning.checkpoints import Checkpoints, WholeFiles
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import TrainConfig, Tta, plain
+from paddy_lightning.config import BadImages, TrainConfig, Tta, plain
 from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.fine_tune import FineTune
@@ -46,10 +46,12 @@ from paddy_lightning.run_folder import (
 )
 from paddy_lightning.run_log import RunLog
 from paddy_lightning.schedule import fine_tune
-from paddy_lightning.split import random_split
-from paddy_lightning.table import DataSet, describe, open_data, read_table, write_table
+from paddy_lightning.split import split_table
+from paddy_lightning.survey import find_broken
+from paddy_lightning.table import DataSet, csv_table, describe, open_data, write_table
 
 log = logging.getLogger(__name__)
+NAMED = 3  # broken pictures in an error message
 
 
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
@@ -73,8 +75,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     run_dir = new_run_folder(run_dir)
     data = open_data(config.data)
     log.info(describe(data))
-    table = random_split(data.train, seed=config.split_seed)
-    return _run(config, run_dir, data, table)
+    return _run(config, run_dir, data, split_readable(config, data))
 
 
 def resume(
@@ -108,7 +109,7 @@ def resume(
     check(config)
     data = open_data(config.data)
     log.info(describe(data))
-    return _run(config, run_dir, data, read_table(run_dir / "pictures.csv"), earlier)
+    return _run(config, run_dir, data, csv_table(run_dir / "pictures.csv"), earlier)
 
 
 def _run(
@@ -163,6 +164,30 @@ def _run(
     return summary
 
 
+def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
+    """The pictures that can be read, with the column ``is_valid``.
+
+    Raises:
+        UserError: Some cannot, unless they are to be skipped; or the split is not possible.
+    """
+    table = data.train
+    broken = find_broken(data.root, table["file"], default_num_workers(config.num_workers))
+    if not broken.empty and config.bad_images is BadImages.refuse:
+        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
+        raise UserError(
+            f"{len(broken)} pictures are broken; mend them or set bad_images=skip: {named}"
+        )
+    if not broken.empty:
+        log.warning("%d broken pictures are skipped:", len(broken))
+        for problem in broken:
+            log.warning("  %s", problem)
+        table = table.drop(index=broken.index).reset_index(drop=True)
+        if table["label"].nunique() < 2:
+            raise UserError(f"{data.root}: fewer than two classes are left without them")
+    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
+    return split_table(table, data.root, *how)
+
+
 def checkpoint_facts(
     config: TrainConfig, data: DataSet, class_names: list[str], model: Network
 ) -> dict[str, Any]:
@@ -173,7 +198,7 @@ def checkpoint_facts(
         "class_names": class_names,
         "mean": model.mean,
         "std": model.std,
-        "data": {"source": str(data.source), "root": str(data.folder.absolute())},
+        "data": plain(data.config),
         **{key: knobs[key] for key in ("presize", "size", "resize", "pad_mode", "draft")},
         **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
         "config": knobs,
