@@ -2,9 +2,13 @@
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from paddy_lightning.config import TrainConfig
+from paddy_lightning.config import PredictConfig, TrainConfig
 from paddy_lightning.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
 
 OWN_KNOBS = {  # Trainer's arguments that are ours to set, and what to use for them
     "max_epochs": "epochs= and freeze_epochs=",
@@ -15,6 +19,7 @@ OWN_KNOBS = {  # Trainer's arguments that are ours to set, and what to use for t
     "plugins": "nothing: they are the run's",
     "default_root_dir": "hydra.run.dir=",
 }
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 
 
 def check(config: TrainConfig) -> None:
@@ -23,23 +28,37 @@ def check(config: TrainConfig) -> None:
     Raises:
         UserError: Names the knob, what is wrong with its value, and what to do.
     """
-    for name, least in (("epochs", 0), ("freeze_epochs", 0), ("batch_size", 1), ("num_workers", 0)):
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise UserError(f"{name}={value}: must be at least {least}")
+    check_counts(config, epochs=0, freeze_epochs=0, folds=2, split_seed=0, seed=0)
+    check_counts(config, batch_size=1, num_workers=0)
+    for name in ("seed", "split_seed"):
+        if getattr(config, name) >= 2**32:
+            raise UserError(f"{name}={getattr(config, name)}: must be below 2**32")
     if config.epochs + config.freeze_epochs == 0:
         raise UserError("epochs=0 freeze_epochs=0: nothing to train; set one of them")
     if not 0 < config.lr < float("inf"):
         raise UserError(f"lr={config.lr}: must be above 0, such as 2e-3")
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
-    if config.folds < 2:
-        raise UserError(f"folds={config.folds}: must be at least 2")
     if config.fold is not None and not 0 <= config.fold < config.folds:
         raise UserError(f"fold={config.fold}: must be from 0 to {config.folds - 1} (folds - 1)")
+    if config.precision not in PRECISIONS:
+        near = nearest(config.precision, PRECISIONS)
+        raise UserError(f"precision={config.precision}: not one of {', '.join(PRECISIONS)}{near}")
     _check_augment(config)
     _check_trainer(config)
     _check_model(config)
+
+
+def check_counts(config: TrainConfig | PredictConfig, **least: int) -> None:
+    """Refuse knobs below their least value; null passes.
+
+    Raises:
+        UserError: Names the knob.
+    """
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise UserError(f"{name}={value}: must be at least {bound}")
 
 
 def _check_augment(config: TrainConfig) -> None:
@@ -62,6 +81,23 @@ def _check_trainer(config: TrainConfig) -> None:
             raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
     if (devices := config.trainer.get("devices", 1)) not in (1, "1", "auto", [0]):
         raise UserError(f"trainer.devices={devices}: a run uses one device for now; leave it out")
+    lightning_trainer(**{"logger": False, "enable_checkpointing": False, **config.trainer})
+
+
+def lightning_trainer(**arguments: Any) -> "Trainer":
+    """Lightning's Trainer, its refusals as ours: such as of a device that is not there.
+
+    Raises:
+        UserError: With the first line of what Lightning says.
+    """
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
+
+    try:
+        return Trainer(**arguments)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"trainer, precision: {first_line}") from error
 
 
 def _check_model(config: TrainConfig) -> None:

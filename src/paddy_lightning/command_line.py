@@ -37,6 +37,7 @@ PATHS = {
     "resume",
 }  # knobs whose value is a path
 RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
+HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
 Config = TypeVar("Config", TrainConfig, PredictConfig)
@@ -63,6 +64,7 @@ def run_command(main: Callable[[], None], kind: type[Config]) -> None:
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
         sweep = bool({"-m", "--multirun"} & set(sys.argv))
+        refuse_other_styles(sys.argv[1:])
         words = in_its_own_folder(sys.argv[1:], sweep)
         sys.argv[1:] = [quote_path(word, sweep) for word in words]
         main()
@@ -106,6 +108,19 @@ def remove_hydras_files(run_dir: Path) -> None:
     for folder in (own, run_dir):
         with suppress(OSError):  # not empty: somebody's files
             folder.rmdir()
+
+
+def refuse_other_styles(words: list[str]) -> None:
+    """Say how knobs are written to whom types ``--lr 3e-3``.
+
+    Raises:
+        UserError: A word that is neither a knob with its value nor a flag of Hydra's.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        is_flag = word.split("=")[0] in HYDRAS_FLAGS
+        if not (is_flag or before in HYDRAS_FLAGS or ("=" in word and word[0] not in "-=")):
+            name = word.strip("-=").split("=")[0] or "lr"
+            raise UserError(f"{word}: knobs are written {name}=VALUE, without spaces or dashes")
 
 
 def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:

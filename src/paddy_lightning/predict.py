@@ -13,6 +13,7 @@ from torch import Tensor
 
 from paddy_lightning.atomic import set_aside, written_whole
 from paddy_lightning.augment import Augment, kornia_augmentations
+from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
 from paddy_lightning.datamodule import PaddyDataModule, Presize, default_num_workers
@@ -71,6 +72,9 @@ def run_predict(config: PredictConfig) -> Path:
     """
     if not config.ckpt:
         raise UserError("say which model, with ckpt=RUN_FOLDER or ckpt=FILE.ckpt")
+    check_counts(config, batch_size=1, num_workers=0)
+    if config.output and Path(config.output).is_file():
+        raise UserError(f"output={config.output}: is a file; name a folder")
     checkpoint = load_checkpoint(config.ckpt)
     facts = checkpoint["hyper_parameters"]
     root, files = find_images(config.images, facts)

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import Tensor
 
 from paddy_lightning.atomic import remove_leftovers, written_whole
-from paddy_lightning.check import check
+from paddy_lightning.check import check, lightning_trainer
 from paddy_lightning.checkpoints import Checkpoints, WholeFiles
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import BadImages, TrainConfig, Tta, plain
@@ -243,11 +242,7 @@ def make_trainer(
         "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
         "plugins": [WholeFiles()],
     }
-    try:
-        return pl.Trainer(**arguments)
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise UserError(f"trainer, precision: {first_line}") from error
+    return lightning_trainer(**arguments)
 
 
 def evaluate(
