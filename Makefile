@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lock clean
+.PHONY: help install demo test slow lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ test: install ## format, lint, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+slow: install ## the tests of minutes: twenty families of archs, kills at random moments
+	$(BIN)/pytest -m slow
 
 lock: ## choose the versions of requirements.lock anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
