@@ -11,8 +11,8 @@ from paddy_lightning.schedule import Phase, fine_tune, lr_and_momentum, one_cycl
 FASTAI_RUNS = {
     "fine_tune_40": (fine_tune(3, 3e-3), None),
     "fine_tune_170": (fine_tune(14, 1e-2, freeze_epochs=3), None),
-    "fit_one_cycle scalar": (one_cycle(3, 3e-3, frozen=True) + one_cycle(6, 1e-4), "scalar"),
-    "fit_one_cycle slice": (one_cycle(3, 3e-3, frozen=True) + one_cycle(6, (1e-6, 1e-4)), "slice"),
+    "fit_one_cycle scalar": (one_cycle(6, 3e-3, 3, 1e-4), "scalar"),
+    "fit_one_cycle slice": ([Phase(3, True, (3e-3, 3e-3)), Phase(6, False, (1e-6, 1e-4))], "slice"),
 }
 
 

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddy_lightning.config import PredictConfig, TrainConfig
+from paddy_lightning.config import PredictConfig, Schedule, TrainConfig
 from paddy_lightning.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ def check(config: TrainConfig) -> None:
             raise UserError(f"{name}={getattr(config, name)}: must be below 2**32")
     if config.epochs + config.freeze_epochs == 0:
         raise UserError("epochs=0 freeze_epochs=0: nothing to train; set one of them")
-    if not 0 < config.lr < float("inf"):
-        raise UserError(f"lr={config.lr}: must be above 0, such as 2e-3")
+    if config.unfrozen_lr is not None:
+        if config.schedule is not Schedule.one_cycle:
+            raise UserError(f"unfrozen_lr={config.unfrozen_lr}: goes with schedule=one_cycle only")
+        if not 0 < config.unfrozen_lr < float("inf"):
+            raise UserError(f"unfrozen_lr={config.unfrozen_lr}: must be above 0, such as 1e-4")
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
     if config.fold is not None and not 0 <= config.fold < config.folds:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from paddy_lightning.errors import UserError
 
 Size = tuple[int, int]
+FIND = "find"  # in place of a learning rate
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -57,6 +58,13 @@ class BadImages(StrEnum):
     skip = "skip"
 
 
+class Schedule(StrEnum):
+    """How rates go over the epochs; both train the frozen epochs first."""
+
+    fine_tune = "fine_tune"
+    one_cycle = "one_cycle"
+
+
 class Tta(StrEnum):
     """How test-time augmentation joins its views; ``true`` is ``mean``, ``false`` is ``off``."""
 
@@ -94,6 +102,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     arch: str = knob("resnet26d", "any timm name, with or without its tag")
     weights: str = knob("pretrained", "pretrained, none, or a file with timm's names")
+    start: str | None = knob(None, "a run to start from, head included, in place of weights")
     resize: Resize = knob(Resize.squish, "to the presized shape: distort, add borders, or cut")
     presize: Any = knob(480, "what workers make of each file: 480, [480,360] or 480x360 (h x w)")
     size: Any = knob(128, "what the model sees, in the same forms")
@@ -103,7 +112,9 @@ class TrainConfig:
     augment: list[Any] = knob([], "more of kornia.augmentation: [{RandomErasing: {p: 0.5}}]")
     epochs: int = knob(3, "epochs with everything training")
     freeze_epochs: int = knob(1, "epochs before those with only head and normalisation training")
-    lr: float = knob(2e-3, "base learning rate of fine_tune, for the head")
+    schedule: Schedule = knob(Schedule.fine_tune, "fastai's fine_tune, or fit_one_cycle (twice)")
+    lr: Any = knob(2e-3, "base learning rate, or find: the finder's valley")
+    unfrozen_lr: float | None = knob(None, "peak of one_cycle's unfrozen epochs; null: lr")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
     seed: int = knob(42, "of weights, order, augmentation and dropout")
     split: Split = knob(Split.auto, "which pictures validate; auto: the data's own, else random")
@@ -123,6 +134,7 @@ class TrainConfig:
         _read_enums(self)
         if not isinstance(self.data, DataConfig):
             self.data = DataConfig(**self.data)
+        self.lr = read_lr(self.lr)
         self.presize = read_size("presize", self.presize)
         self.size = read_size("size", self.size)
 
@@ -165,6 +177,21 @@ def read_size(name: str, value: Any) -> Size:
             f"{name}={value}: not a size; give one side, [height,width] or HEIGHTxWIDTH"
         ) from None
     return height, width
+
+
+def read_lr(value: Any) -> float | str:
+    """A rate, or ``find``.
+
+    Raises:
+        UserError: Neither.
+    """
+    try:
+        lr = float(value)
+    except (TypeError, ValueError):
+        lr = float("nan")
+    if value != FIND and not 0 < lr < float("inf"):
+        raise UserError(f"lr={value}: must be above 0, such as 2e-3, or find")
+    return FIND if value == FIND else lr
 
 
 def read_enum(name: str, kind: type[E], value: Any) -> E:

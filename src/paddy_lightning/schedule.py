@@ -42,11 +42,21 @@ def fine_tune(epochs: int, base_lr: float, freeze_epochs: int = 1) -> list[Phase
 
 
 def one_cycle(
-    epochs: int, max_lr: float | tuple[float, float], frozen: bool = False
+    epochs: int, max_lr: float, freeze_epochs: int = 0, unfrozen_lr: float | None = None
 ) -> list[Phase]:
-    """fastai's ``fit_one_cycle``: one peak for both groups, or one each for (body, head)."""
-    peaks = max_lr if isinstance(max_lr, tuple) else (max_lr, max_lr)
-    return [Phase(epochs, frozen, peaks)]
+    """fastai's ``fit_one_cycle``, frozen and then not: a whole cycle each, ONE peak for both groups.
+
+    A cycle of no epochs is left out.
+
+    Args:
+        epochs: Of the unfrozen cycle.
+        max_lr: The peak of the frozen cycle, and of the other unless it has its own.
+        freeze_epochs: Of the frozen cycle.
+        unfrozen_lr: The peak of the unfrozen cycle.
+    """
+    peak = max_lr if unfrozen_lr is None else unfrozen_lr
+    cycles = [Phase(freeze_epochs, True, (max_lr, max_lr)), Phase(epochs, False, (peak, peak))]
+    return [phase for phase in cycles if phase.epochs > 0]
 
 
 def phase_at(phases: Sequence[Phase], epoch: int) -> tuple[Phase, int]:

@@ -1,0 +1,149 @@
+"""The learning-rate finder: losses over growing rates, and four ways to read a rate off them.
+
+Lightning runs the search (Smith, Cyclical Learning Rates for Training Neural Networks, 2017), as
+fastai's ``lr_find`` does: from 1e-7 to 10 in 100 steps, one rate for all groups. The four readings
+are fastai's.
+"""
+
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning.tuner import Tuner
+
+from paddy_lightning.check import lightning_trainer
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.datamodule import PaddyDataModule
+from paddy_lightning.errors import UserError
+from paddy_lightning.model import param_groups
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MIN_LR, MAX_LR = 1e-7, 10.0
+NUM_TRAINING = 100
+DIVERGED = 4.0  # times the best loss: stop there
+SKIPPED = (NUM_TRAINING // 10, 5)  # points at the start and the end that no reading looks at
+
+
+class Searched(Classifier):
+    """A classifier for one search, with the momentum of fastai's plain optimizer."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW with momentum .9, as fastai has it outside of one-cycle."""
+        groups = param_groups(self.model, self.weight_decay)
+        return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5)
+
+
+def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.DataFrame:
+    """Train for 100 steps at growing rates. The module is of no use afterwards.
+
+    Args:
+        module: Frozen as in the phase that the rate is for.
+        datamodule: With training pictures.
+        precision: As in training.
+
+    Returns:
+        ``lr`` and ``loss`` (smoothed, beta .98, debiased), a row a step; fewer than 100 where the
+        loss grew to four times its best.
+
+    Raises:
+        UserError: Fewer steps than any reading needs.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
+        trainer = lightning_trainer(
+            max_epochs=-1,
+            devices=1,
+            precision=precision,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            check_val_every_n_epoch=10**6,  # the search goes around the loader, and never validates
+        )
+        finder: Any = Tuner(trainer).lr_find(
+            module,
+            datamodule=datamodule,
+            min_lr=MIN_LR,
+            max_lr=MAX_LR,
+            num_training=NUM_TRAINING,
+            early_stop_threshold=DIVERGED,
+            update_attr=False,
+        )
+    curve = pd.DataFrame({"lr": finder.results["lr"], "loss": finder.results["loss"]})
+    if len(readable(curve)) < 3:
+        raise UserError("lr=find: the loss grew at once; give a rate, such as lr=2e-3")
+    return curve
+
+
+def readable(curve: pd.DataFrame) -> pd.DataFrame:
+    """The part of a curve that readings look at: without its ends, and up to the first nan."""
+    first, last = SKIPPED
+    part = curve.iloc[first:-last].reset_index(drop=True)
+    lost = part["loss"].isna()
+    return part.iloc[: int(lost.argmax())] if lost.any() else part
+
+
+def suggestions(curve: pd.DataFrame) -> dict[str, float]:
+    """A rate by each of the four readings, by name."""
+    part = readable(curve)
+    lrs, losses = part["lr"].to_numpy(np.float64), part["loss"].to_numpy(np.float32)
+    return {reading.__name__: float(reading(lrs, losses)) for reading in READINGS}
+
+
+def minimum(lrs: np.ndarray, losses: np.ndarray) -> float:
+    """A tenth of the rate with the lowest loss."""
+    return lrs[losses.argmin()] / 10
+
+
+def steep(lrs: np.ndarray, losses: np.ndarray) -> float:
+    """Where the loss falls most steeply over the logarithm of the rate."""
+    slopes = np.diff(losses) / np.diff(np.log(lrs.astype(np.float32)))
+    return lrs[slopes.argmin()]
+
+
+def valley(lrs: np.ndarray, losses: np.ndarray) -> float:
+    """Two thirds into the longest valley: the longest run of ever lower losses, gaps allowed."""
+    length = np.ones(len(losses), int)  # of the longest such run that ends here
+    for here in range(1, len(losses)):
+        higher = losses[:here] > losses[here]
+        length[here] += max(length[:here][higher], default=0)
+    end = int(length.argmax())
+    # As fastai counts: the valley is as many points wide as it has members.
+    third = length[end] / 3
+    return lrs[end - length[end] + int(third) + int(third / 2)]
+
+
+def slide(lrs: np.ndarray, losses: np.ndarray) -> float:
+    """Before the last steep rise, coming from the right: where slopes 15 apart are alike."""
+    slopes = np.gradient(losses)
+    right, left = -1, -1 - SLIDE_WIDTH
+    found = lrs[max(left, -len(lrs))]
+    while left >= -len(losses) and abs(slopes[right] - slopes[left]) > SLIDE_ALIKE:
+        found = lrs[left]
+        right, left = right - 1, left - 1
+    return found
+
+
+SLIDE_WIDTH = 15
+SLIDE_ALIKE = 0.005
+READINGS: tuple[Callable[[np.ndarray, np.ndarray], float], ...] = (minimum, steep, valley, slide)
+
+
+def plot(curve: pd.DataFrame, rates: dict[str, float]) -> "Figure":
+    """The curve, with the four rates marked on it."""
+    from paddy_lightning.figures import new_figure
+
+    figure = new_figure(7, 4.2)
+    axes = figure.subplots()
+    part = readable(curve)
+    axes.plot(part["lr"], part["loss"], color="0.3")
+    for name, lr in rates.items():
+        loss = np.interp(np.log(lr), np.log(part["lr"]), part["loss"])
+        axes.plot(lr, loss, "o", markersize=8, label=f"{name} {lr:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="train loss (smoothed)")
+    axes.legend()
+    return figure
