@@ -5,14 +5,17 @@ fastai's ``lr_find`` does: from 1e-7 to 10 in 100 steps, one rate for all groups
 are fastai's.
 """
 
+import io
+import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.tuner.tuning import Tuner
 
 from paddy_lightning.check import lightning_trainer
 from paddy_lightning.classifier import Classifier
@@ -53,7 +56,9 @@ def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.
     Raises:
         UserError: Fewer steps than any reading needs.
     """
-    with tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
+    # The search has a bar of its own that cannot be turned off, and would fill a log file.
+    bar = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+    with bar, tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
         trainer = lightning_trainer(
             max_epochs=-1,
             devices=1,
@@ -62,6 +67,7 @@ def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
+            enable_progress_bar=False,
             check_val_every_n_epoch=10**6,  # the search goes around the loader, and never validates
         )
         finder: Any = Tuner(trainer).lr_find(

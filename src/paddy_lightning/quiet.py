@@ -13,7 +13,7 @@ SMALL_TALK = (
 
 def leave_out_small_talk() -> None:
     """Once before Lightning or timm speak."""
-    for name in ("pytorch_lightning", "timm"):
+    for name in ("pytorch_lightning", "timm", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for about in SMALL_TALK:
         warnings.filterwarnings("ignore", about)

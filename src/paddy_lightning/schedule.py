@@ -44,9 +44,9 @@ def fine_tune(epochs: int, base_lr: float, freeze_epochs: int = 1) -> list[Phase
 def one_cycle(
     epochs: int, max_lr: float, freeze_epochs: int = 0, unfrozen_lr: float | None = None
 ) -> list[Phase]:
-    """fastai's ``fit_one_cycle``, frozen and then not: a whole cycle each, ONE peak for both groups.
+    """fastai's ``fit_one_cycle``, frozen and then not: two whole cycles.
 
-    A cycle of no epochs is left out.
+    Both groups have ONE peak. A cycle of no epochs is left out.
 
     Args:
         epochs: Of the unfrozen cycle.

@@ -2,8 +2,9 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, assert_never
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -17,15 +18,17 @@ from paddy_lightning.atomic import remove_leftovers, written_whole
 from paddy_lightning.check import check, lightning_trainer
 from paddy_lightning.checkpoints import Checkpoints, WholeFiles
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import BadImages, TrainConfig, Tta, plain
+from paddy_lightning.config import FIND, BadImages, Schedule, TrainConfig, Tta, plain
 from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
 from paddy_lightning.errors import UserError
+from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
-from paddy_lightning.model import Network, build_model, resolve_arch
+from paddy_lightning.model import Network, build_model, resolve_arch, set_frozen
 from paddy_lightning.predict import (
     TTA_VIEWS,
     augment_of,
     join_views,
+    load_checkpoint,
     predict_views,
     predictions_table,
     presize_of,
@@ -44,13 +47,14 @@ from paddy_lightning.run_folder import (
     versions,
 )
 from paddy_lightning.run_log import RunLog
-from paddy_lightning.schedule import fine_tune
+from paddy_lightning.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.split import split_table
 from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet, csv_table, describe, open_data, write_table
 
 log = logging.getLogger(__name__)
 NAMED = 3  # broken pictures in an error message
+C = TypeVar("C", bound=Classifier)
 
 
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
@@ -74,7 +78,11 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     run_dir = new_run_folder(run_dir)
     data = open_data(config.data)
     log.info(describe(data))
-    return _run(config, run_dir, data, split_readable(config, data))
+    table = split_readable(config, data)
+    if config.lr == FIND:
+        config = replace(config, lr=_find_lr(config, run_dir, data, table)["valley"])
+        log.info("lr=find: %.2e, the valley", config.lr)
+    return _run(config, run_dir, data, table)
 
 
 def resume(
@@ -111,6 +119,41 @@ def resume(
     return _run(config, run_dir, data, csv_table(run_dir / "pictures.csv"), earlier)
 
 
+def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str, float]:
+    """Search for a learning rate for the first phase that ``config`` would train.
+
+    Args:
+        config: Every knob, as for ``train``; ``lr`` is not looked at.
+        run_dir: Where ``lr_find.csv`` and ``figures/lr_find.png`` go; None for a new folder.
+
+    Returns:
+        A rate by each reading: ``minimum``, ``steep``, ``valley``, ``slide``.
+
+    Raises:
+        UserError: As ``train``; or a loss that grows from the start.
+    """
+    leave_out_small_talk()
+    check(config)
+    data = open_data(config.data)
+    log.info(describe(data))
+    return _find_lr(config, new_run_folder(run_dir), data, split_readable(config, data))
+
+
+def _find_lr(
+    config: TrainConfig, run_dir: Path, data: DataSet, table: pd.DataFrame
+) -> dict[str, float]:
+    from paddy_lightning import lr_find  # brings matplotlib: few need it
+
+    module, datamodule = build(config, data, table, lr_find.Searched)
+    set_frozen(module.model.get_submodule("body"), config.freeze_epochs > 0)
+    curve = lr_find.search(module, datamodule, usable_precision(config.precision))
+    rates = lr_find.suggestions(curve)
+    write_table(run_dir / "lr_find.csv", curve)
+    save_figures(run_dir, {"lr_find": lr_find.plot(curve, rates)})
+    log.info("lr_find: %s", "  ".join(f"{name} {lr:.2e}" for name, lr in rates.items()))
+    return rates
+
+
 def _run(
     config: TrainConfig,
     run_dir: Path,
@@ -127,19 +170,12 @@ def _run(
         table: The pictures, split.
         earlier: The summary of a run to go on with; None for a new one.
     """
-    class_names = sorted(table["label"].unique())
     checkpoints = Checkpoints(run_dir)
     last = checkpoints.last if checkpoints.last.exists() else None
-    weights = "none" if last else config.weights  # all of it will come from the checkpoint
-
-    pl.seed_everything(config.seed, verbose=False)
-    model = build_model(config.arch, len(class_names), weights, config.size)
-    facts = checkpoint_facts(config, data, class_names, model)
-    module = Classifier(model, len(class_names), facts=facts)
-    datamodule = make_datamodule(config, data, table, facts)
-    phases = fine_tune(config.epochs, config.lr, config.freeze_epochs)
-    run_log = RunLog(run_dir, model.mean, model.std)
-    callbacks = [FineTune(phases, config.seed), run_log, checkpoints]
+    module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
+    facts: Any = module.hparams
+    run_log = RunLog(run_dir, facts["mean"], facts["std"])
+    callbacks = [FineTune(phases_of(config), config.seed), run_log, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
     if earlier is None:
@@ -153,7 +189,8 @@ def _run(
         best = torch.load(checkpoints.best, weights_only=True)
         module.load_state_dict(best["state_dict"])
         views = predict_views(module, datamodule, config.precision)
-        summary |= evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
+        valid = table[table["is_valid"]]
+        summary |= evaluate(valid, views, facts["class_names"], config.tta, run_dir)
         summary["best_epoch"] = best["epoch"] + 1
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
@@ -161,6 +198,73 @@ def _run(
     checkpoints.last.unlink()
     log.info("%s", closing_line(summary))
     return summary
+
+
+def build(
+    config: TrainConfig,
+    data: DataSet,
+    table: pd.DataFrame,
+    kind: type[C],
+    from_last: bool = False,
+) -> tuple[C, PaddyDataModule]:
+    """The module and the loaders of a config.
+
+    Args:
+        config: Every knob.
+        data: Where the pictures are.
+        table: The pictures, split.
+        kind: Of module.
+        from_last: Whether all weights will come from a checkpoint, so that none are fetched.
+    """
+    class_names = sorted(table["label"].unique())
+    pl.seed_everything(config.seed, verbose=False)
+    weights = "none" if from_last or config.start else config.weights
+    model = build_model(config.arch, len(class_names), weights, config.size)
+    facts = checkpoint_facts(config, data, class_names, model)
+    module = kind(model, len(class_names), facts=facts)
+    if config.start and not from_last:
+        start_from(module, config.start)
+    datamodule = PaddyDataModule(
+        data.root,
+        table,
+        class_names,
+        presize_of(facts),
+        augment_of(facts),
+        config.batch_size,
+        default_num_workers(config.num_workers),
+        config.seed,
+        tta=TTA_VIEWS if config.tta else 0,
+    )
+    return module, datamodule
+
+
+def start_from(module: Classifier, run: str) -> None:
+    """Load the weights of another run, head included.
+
+    Raises:
+        UserError: It has another arch or other classes.
+    """
+    checkpoint = load_checkpoint(run)
+    ours, theirs = module.hparams, checkpoint["hyper_parameters"]
+    for name in ("arch", "class_names"):
+        if ours[name] != theirs[name]:
+            raise UserError(f"start={run}: has another {name}: {theirs[name]}, not {ours[name]}")
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"start={run}: does not fit ({first_line}); set the same size=") from error
+
+
+def phases_of(config: TrainConfig) -> list[Phase]:
+    """The schedule that the knobs ask for."""
+    match config.schedule:
+        case Schedule.fine_tune:
+            return fine_tune(config.epochs, config.lr, config.freeze_epochs)
+        case Schedule.one_cycle:
+            return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
+        case _:
+            assert_never(config.schedule)
 
 
 def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
@@ -202,23 +306,6 @@ def checkpoint_facts(
         **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
         "config": knobs,
     }
-
-
-def make_datamodule(
-    config: TrainConfig, data: DataSet, table: pd.DataFrame, facts: dict[str, Any]
-) -> PaddyDataModule:
-    """The split table as loaders."""
-    return PaddyDataModule(
-        data.root,
-        table,
-        facts["class_names"],
-        presize_of(facts),
-        augment_of(facts),
-        config.batch_size,
-        default_num_workers(config.num_workers),
-        config.seed,
-        tta=TTA_VIEWS if config.tta else 0,
-    )
 
 
 def make_trainer(
@@ -293,6 +380,7 @@ def first_summary(
         "num_train": len(table) - num_valid,
         "num_valid": num_valid,
         "arch": facts["arch"],
+        "lr": config.lr,
         "seed": config.seed,
         "versions": versions(),
         "command": command(),
