@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.config import PredictConfig, TrainConfig
+from paddy_lightning.config import InterpretConfig, PredictConfig, TrainConfig
 from paddy_lightning.errors import UserError, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -40,10 +40,9 @@ RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
-Config = TypeVar("Config", TrainConfig, PredictConfig)
 
 
-def run_command(main: Callable[[], None], kind: type[Config]) -> None:
+def run_command(main: Callable[[], None], kind: type[Any]) -> None:
     """Run a script's Hydra main.
 
     Args:
@@ -151,6 +150,7 @@ def register_schemas() -> None:
     OmegaConf.set_struct(train.trainer, False)  # takes any name; check() knows which exist
     store.store("train_schema", train)
     store.store("predict_schema", PredictConfig)
+    store.store("interpret_schema", InterpretConfig)
 
 
 def quote_path(word: str, sweep: bool = False) -> str:

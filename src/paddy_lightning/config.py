@@ -157,6 +157,13 @@ class PredictConfig:
         self.tta = read_enum("tta", Tta, self.tta)
 
 
+@dataclass
+class InterpretConfig:
+    """All that ``interpret.py`` can be told."""
+
+    run: str | None = knob(None, "the folder of a finished run (required)")
+
+
 def read_size(name: str, value: Any) -> Size:
     """``(height, width)`` from ``480``, ``"480x360"`` or ``[480, 360]``.
 

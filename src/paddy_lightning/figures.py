@@ -1,7 +1,10 @@
 """Figures: drawn without a screen, saved whole, shown in TensorBoard as well."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from paddy_lightning.atomic import written_whole
 
@@ -9,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 120
+MAX_CLASSES = 40  # that a confusion matrix can show legibly
+NUMBERED = 20  # classes up to which its cells bear numbers
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -18,8 +23,10 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def save_figures(run_dir: Path, figures: dict[str, "Figure"]) -> None:
-    """Write ``figures/<name>.png``, and the same to the TensorBoard log in ``run_dir``."""
+def save_figures(
+    run_dir: Path, figures: dict[str, "Figure"], text: dict[str, str] | None = None
+) -> None:
+    """Write ``figures/<name>.png``; the same, and texts, go to the TensorBoard log there."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(run_dir)) as writer:  # type: ignore[no-untyped-call]
@@ -27,3 +34,93 @@ def save_figures(run_dir: Path, figures: dict[str, "Figure"]) -> None:
             with written_whole(run_dir / "figures" / f"{name}.png") as temporary:
                 figure.savefig(temporary, format="png")
             writer.add_figure(name, figure)  # type: ignore[no-untyped-call]
+        for name, content in (text or {}).items():
+            writer.add_text(name, content)  # type: ignore[no-untyped-call]
+
+
+def confusion_matrix(matrix: pd.DataFrame) -> "Figure":
+    """Counts, and shares of each actual class; of many classes the most confused."""
+    if len(matrix) > MAX_CLASSES:
+        errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
+        chosen = errors.nlargest(MAX_CLASSES).index.sort_values()
+        matrix = matrix.loc[chosen, chosen]
+    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    side = 2.2 + 0.42 * min(len(matrix), 16)
+    figure = new_figure(2 * side, side)
+    for axes, values, name, form in zip(
+        figure.subplots(1, 2), (matrix, shares), ("pictures", "share of the actual class"),
+        ("{:.0f}", "{:.2f}"), strict=True,
+    ):  # fmt: skip
+        _draw_matrix(axes, values, form)
+        axes.set(title=name, xlabel="predicted", ylabel="actual")
+    return figure
+
+
+def _draw_matrix(axes: Any, values: pd.DataFrame, form: str) -> None:
+    axes.imshow(values, cmap="Blues", vmin=0)
+    places = range(len(values))
+    small = {"fontsize": 9 if len(values) <= NUMBERED else 6}
+    axes.set_xticks(places, values.columns, rotation=90, **small)
+    axes.set_yticks(places, values.index, **small)
+    if len(values) > NUMBERED:
+        return
+    middle = values.to_numpy().max() / 2
+    for row, column in zip(*np.nonzero(values.to_numpy()), strict=True):
+        value = values.iat[row, column]
+        colour = "white" if value > middle else "black"
+        size = 8 if len(values) <= 12 else 6
+        axes.text(
+            column, row, form.format(value), ha="center", va="center", color=colour, size=size
+        )
+
+
+def reliability(bins: pd.DataFrame, calibration_error: float) -> "Figure":
+    """Accuracy over confidence; on the diagonal, confidence can be taken at its word."""
+    figure = new_figure(5, 4.6)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
+    axes.plot(bins["confidence"], bins["accuracy"], color="C0", zorder=2)
+    area = 30 + 400 * bins["count"] / bins["count"].sum()
+    axes.scatter(bins["confidence"], bins["accuracy"], s=area, color="C0", zorder=3)
+    for row in bins.itertuples():
+        place = (row.confidence, row.accuracy)
+        axes.annotate(f"{row.count:.0f}", place, (9, -12), textcoords="offset points", fontsize=8)
+    axes.set(xlim=(0, 1.05), ylim=(-0.03, 1.08), xlabel="confidence", ylabel="accuracy")
+    axes.set_title(f"expected calibration error {calibration_error:.3f}; numbers: pictures")
+    return figure
+
+
+def learning_curves(epochs: pd.DataFrame) -> "Figure":
+    """Smoothed train loss and validation loss, and the error rate, by epoch."""
+    figure = new_figure(9, 3.8)
+    losses, errors = figure.subplots(1, 2)
+    marks = {"marker": "o", "markersize": 4}
+    losses.plot(epochs["epoch"], epochs["train_loss"], label="train (smoothed)", **marks)
+    losses.plot(epochs["epoch"], epochs["valid_loss"], label="validation", **marks)
+    losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    losses.legend()
+    errors.plot(epochs["epoch"], epochs["error_rate"], color="C2", **marks)
+    errors.set(xlabel="epoch", ylabel="error rate", ylim=(0, None))
+    for axes in (losses, errors):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]) -> "Figure":
+    """Each picture beside what the network looked at, with what it said and what was true."""
+    columns = 3
+    height, width = pictures[0][1].shape
+    figure = new_figure(
+        10.5, (10.5 / columns * height / (2 * width) + 0.75) * -(-len(rows) // columns)
+    )
+    grid = figure.subplots(-(-len(rows) // columns), columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, row, (picture, heat) in zip(grid, rows.to_dict("records"), pictures, strict=False):
+        axes.imshow(np.concatenate([picture, picture], axis=1))
+        extent = (width - 0.5, 2 * width - 0.5, height - 0.5, -0.5)
+        axes.imshow(heat, cmap="inferno", alpha=0.55, extent=extent)
+        axes.set(xlim=(-0.5, 2 * width - 0.5), ylim=(height - 0.5, -0.5))
+        said = f"{row['predicted']} ({row['confidence']:.2f})"
+        axes.set_title(f"{said}\nis {row['label']}, loss {row['loss']:.2f}", fontsize=9)
+    return figure

@@ -111,6 +111,16 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def load_module(checkpoint: dict[str, Any]) -> Classifier:
+    """The network of a checkpoint, with its weights."""
+    facts = checkpoint["hyper_parameters"]
+    num_classes = len(facts["class_names"])
+    model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]))
+    module = Classifier(model, num_classes)
+    module.load_state_dict(checkpoint["state_dict"])
+    return module
+
+
 def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path, pd.Series]:
     """The folder and the files, relative to it, that are to be predicted.
 
@@ -223,14 +233,11 @@ def _predict_files(
     num_workers: int | None,
 ) -> Tensor:
     facts = checkpoint["hyper_parameters"]
-    class_names = facts["class_names"]
-    model = build_model(facts["arch"], len(class_names), "none", tuple(facts["size"]))
-    module = Classifier(model, len(class_names))
-    module.load_state_dict(checkpoint["state_dict"])
+    module = load_module(checkpoint)
     datamodule = PaddyDataModule(
         root,
         pd.DataFrame({"file": files}),
-        class_names,
+        facts["class_names"],
         presize_of(facts),
         augment_of(facts),
         batch_size,

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from paddy_lightning.atomic import remove_leftovers, written_whole
+from paddy_lightning.atomic import remove_leftovers, write_json, written_whole
 from paddy_lightning.check import check, lightning_trainer
 from paddy_lightning.checkpoints import Checkpoints, WholeFiles
 from paddy_lightning.classifier import Classifier
@@ -23,6 +23,7 @@ from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
+from paddy_lightning.interpret import write_interpretation
 from paddy_lightning.model import Network, build_model, resolve_arch, set_frozen
 from paddy_lightning.predict import (
     TTA_VIEWS,
@@ -194,6 +195,8 @@ def _run(
         summary["best_epoch"] = best["epoch"] + 1
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
+        write_json(run_dir / "summary.json", summary)
+        summary |= write_interpretation(run_dir).summary
         log_hyperparameters(trainer, config, summary)
     checkpoints.last.unlink()
     log.info("%s", closing_line(summary))
@@ -391,7 +394,8 @@ def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summa
     """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
     knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
     knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
-    metrics = {k: summary[k] for k in ("error_rate", "valid_loss", "tta_error_rate")}
+    names = ("error_rate", "valid_loss", "tta_error_rate", "macro_f1", "seconds")
+    metrics = {name: summary[name] for name in names}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             found = {f"final/{k}": v for k, v in metrics.items() if v is not None}
