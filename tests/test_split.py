@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddy_lightning.config import Split
+from paddy_lightning.duplicates import equal_files
 from paddy_lightning.errors import UserError
-from paddy_lightning.split import equal_files, fold_split, random_split, split_table
+from paddy_lightning.split import fold_split, random_split, split_table
 
 
 def table(rows: int) -> pd.DataFrame:

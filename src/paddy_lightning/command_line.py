@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.config import InterpretConfig, PredictConfig, TrainConfig
+from paddy_lightning.config import InterpretConfig, PredictConfig, SurveyConfig, TrainConfig
 from paddy_lightning.errors import UserError, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -146,9 +146,10 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
 def register_schemas() -> None:
     """Tell Hydra the types and defaults of every knob."""
     store = ConfigStore.instance()
-    train = OmegaConf.structured(TrainConfig)
-    OmegaConf.set_struct(train.trainer, False)  # takes any name; check() knows which exist
-    store.store("train_schema", train)
+    for name, kind in (("train_schema", TrainConfig), ("survey_schema", SurveyConfig)):
+        schema = OmegaConf.structured(kind)
+        OmegaConf.set_struct(schema.trainer, False)  # takes any name; check() knows which exist
+        store.store(name, schema)
     store.store("predict_schema", PredictConfig)
     store.store("interpret_schema", InterpretConfig)
 
@@ -193,7 +194,7 @@ def help_text(script: str, kind: type[Any]) -> str:
     rows = list(knobs(kind))
     width = max(len(f"{name}={default}") for name, default, _ in rows) + 2
     lines = [f"  {f'{name}={default}':{width}}{meaning}" for name, default, meaning in rows]
-    if kind is TrainConfig:
+    if issubclass(kind, TrainConfig):
         lines += ["", f"  data={'|'.join(choices('data'))}: where the pictures are"]
         lines += [f"  recipe={'|'.join(choices('recipe'))}: several knobs at once"]
         lines += ["  -m: every combination of values with commas, each a run of its own"]

@@ -140,6 +140,13 @@ class TrainConfig:
 
 
 @dataclass
+class SurveyConfig(TrainConfig):
+    """All that ``survey.py`` can be told: the knobs of ``train.py``, and what to show."""
+
+    show: bool = knob(False, "draw what the pipeline makes of pictures, instead of checking")
+
+
+@dataclass
 class PredictConfig:
     """All that ``predict.py`` can be told."""
 

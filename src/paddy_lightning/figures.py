@@ -124,3 +124,27 @@ def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]
         said = f"{row['predicted']} ({row['confidence']:.2f})"
         axes.set_title(f"{said}\nis {row['label']}, loss {row['loss']:.2f}", fontsize=9)
     return figure
+
+
+def contact_sheet(rows: pd.DataFrame, classes: int = 10, each: int = 6) -> "Figure | None":
+    """Some pictures of the largest classes, in their own proportions; None without any."""
+    from paddy_lightning.presize import open_presized  # not for those who only draw curves
+
+    sound = rows[(rows["label"] != "") & rows["height"].notna() & (rows["problem"] == "")]
+    names = sorted(sound["label"].value_counts().head(classes).index)
+    if not names:
+        return None
+    figure = new_figure(1.5 * each + 1.6, 1.25 * len(names))
+    grid = figure.subplots(len(names), each, squeeze=False)
+    for line, name in zip(grid, names, strict=True):
+        some = sound[sound["label"] == name]
+        chosen = some.iloc[np.linspace(0, len(some) - 1, min(each, len(some))).astype(int)]
+        for axes in line:
+            axes.set_axis_off()
+        for axes, row in zip(line, chosen.to_dict("records"), strict=False):
+            scale = 160 / max(row["height"], row["width"])
+            size = (max(1, round(row["height"] * scale)), max(1, round(row["width"] * scale)))
+            turned = row["orientation"] in (5, 6, 7, 8)
+            axes.imshow(open_presized(Path(row["path"]), size[::-1] if turned else size))
+        line[0].text(-0.08, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    return figure

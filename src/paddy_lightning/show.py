@@ -1,11 +1,41 @@
-"""Pictures of pictures."""
+"""Pictures of the pipeline at work, before anything is trained."""
 
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import default_collate
 from torchvision.utils import make_grid
 
+from paddy_lightning.atomic import written_whole
+from paddy_lightning.augment import Augment, kornia_augmentations
+from paddy_lightning.check import check
+from paddy_lightning.config import Resize, SurveyConfig, TrainConfig
+from paddy_lightning.datamodule import EpochSampler, Pictures, Presize
+from paddy_lightning.figures import new_figure, save_figures
+from paddy_lightning.model import build_model, resolve_arch
+from paddy_lightning.presize import to_rgb
+from paddy_lightning.split import split_table
+from paddy_lightning.table import describe, open_data
 
-def mosaic(pictures: Tensor, mean: list[float], std: list[float], columns: int = 8) -> Tensor:
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+COLUMNS = 8
+SHOWN = 32
+
+
+def mosaic(pictures: Tensor, mean: list[float], std: list[float], columns: int = COLUMNS) -> Tensor:
     """A sheet of what the network sees.
 
     Args:
@@ -21,3 +51,140 @@ def mosaic(pictures: Tensor, mean: list[float], std: list[float], columns: int =
     shown = pictures.detach().float().cpu() * torch.tensor(std).view(channels)
     shown = (shown + torch.tensor(mean).view(channels)).clamp(0, 1)
     return (make_grid(shown, nrow=columns) * 255).round().to(torch.uint8)
+
+
+def run_show(config: SurveyConfig, run_dir: Path) -> None:
+    """``survey.py show=true``: the stages as a table, and figures of what they make.
+
+    Raises:
+        UserError: No data there, or a wrong knob.
+        SystemExit: 1, if a stage fails.
+    """
+    check(config)
+    data = open_data(config.data)
+    log.info(describe(data))
+    stages = summary(config)
+    log.info("%s", stages.to_string(index=False))
+    if not stages["problem"].eq("").all():
+        raise SystemExit(1)
+    save_figures(run_dir, {"resize_methods": show_resize(config)})
+    for name, unique in (("batch", False), ("one_picture", True)):
+        with written_whole(run_dir / "figures" / f"{name}.png") as temporary:
+            show_batch(config, unique).save(temporary, "PNG")
+    log.info("figures are in %s", run_dir / "figures")
+
+
+def show_batch(config: TrainConfig, unique: bool = False, count: int = SHOWN) -> Image.Image:
+    """The first batch of the first epoch as the network sees it.
+
+    Args:
+        config: Every knob.
+        unique: Show one picture, as it comes in one epoch after the other.
+        count: How many pictures.
+    """
+    pictures, rows = _training_pictures(config)
+    augment = _augment(config)
+    if unique:
+        keys = [(rows[0], epoch) for epoch in range(count)]
+    else:
+        keys = [(row, 0) for row in rows[:count]]
+    seen = []
+    for row, epoch in keys:
+        image, _, index = pictures[(row, epoch)]
+        seen.append(augment.random(image[None], index[None], epoch))
+    sheet = mosaic(torch.cat(seen), augment.mean.tolist(), augment.std.tolist())
+    return Image.fromarray(sheet.permute(1, 2, 0).numpy())
+
+
+def show_resize(config: TrainConfig) -> "Figure":
+    """One picture by every method of resizing: file, presized, in training and in validation."""
+    figure = new_figure(9, 2.7 * len(Resize))
+    grid = figure.subplots(len(Resize), 4)
+    for line, method in zip(grid, Resize, strict=True):
+        changed = replace(config, resize=method)
+        pictures, rows = _training_pictures(changed)
+        augment = _augment(changed)
+        image, _, index = pictures[(rows[0], 0)]
+        centred = pictures[rows[0]].image
+        file = to_rgb(ImageOps.exif_transpose(Image.open(_path(pictures, rows[0]))))
+        mean, std = augment.mean.tolist(), augment.std.tolist()
+        trained, validated = (
+            mosaic(seen, mean, std).permute(1, 2, 0).numpy()
+            for seen in (augment.random(image[None], index[None], 0), augment.plain(centred[None]))
+        )
+        names = ("file", "presized", "training", "validation")
+        shown = (np.asarray(file), image.numpy(), trained, validated)
+        for axes, name, picture in zip(line, names, shown, strict=True):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"{name}, {picture.shape[0]}x{picture.shape[1]}", fontsize=9)
+        line[0].set_ylabel(method)
+    return figure
+
+
+def summary(config: TrainConfig) -> pd.DataFrame:
+    """What each stage of the pipeline makes of the first batch, up to the first that fails.
+
+    fastai's ``DataBlock.summary``.
+
+    Returns:
+        A row a stage: ``stage, shape, dtype, low, high, problem``.
+    """
+    rows: list[tuple[Any, ...]] = []
+    made = _stages(config)
+    for stage in STAGES:
+        try:
+            values = next(made)
+        except Exception as error:  # whatever it is, it is what the user wants to see
+            rows.append((stage, "", "", "", "", f"{type(error).__name__}: {error}"))
+            break
+        dtype = str(values.dtype).removeprefix("torch.")
+        low, high = (f"{float(value):.4g}" for value in (values.min(), values.max()))
+        rows.append((stage, "x".join(map(str, values.shape)), dtype, low, high, ""))
+    return pd.DataFrame(rows, columns=["stage", "shape", "dtype", "low", "high", "problem"])
+
+
+STAGES = ("opened", "presized", "batch", "augmented", "validation", "body", "logits", "loss")
+
+
+def _stages(config: TrainConfig) -> Iterator[np.ndarray | Tensor]:
+    pictures, rows = _training_pictures(config)
+    augment = _augment(config)
+    yield np.asarray(Image.open(_path(pictures, rows[0])))
+    yield pictures[(rows[0], 0)].image
+    batch = default_collate([pictures[(row, 0)] for row in rows[: config.batch_size]])
+    yield batch.image
+    seen = augment.random(batch.image, batch.index, 0)
+    yield seen
+    yield augment.plain(batch.image)
+    num_classes = int(pictures.labels.max()) + 1
+    network = build_model(config.arch, num_classes, "none", config.size)
+    with torch.no_grad():
+        body: Any = network.body
+        yield body(seen) if network.pools_itself else body.forward_features(seen)
+        logits = network(seen)
+        yield logits
+        yield F.cross_entropy(logits, batch.label)
+
+
+def _training_pictures(config: TrainConfig) -> tuple[Pictures, list[int]]:
+    """The data set as training opens it, and its training rows in the order of the first epoch."""
+    data = open_data(config.data)
+    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
+    table = split_table(data.train, data.root, *how)
+    presize = Presize(config.presize, config.resize, config.pad_mode, config.draft)
+    labels = pd.Categorical(table["label"]).codes.astype(np.int64)
+    pictures = Pictures(data.root, table["file"], labels, presize, config.seed)
+    rows = np.flatnonzero(~table["is_valid"])
+    return pictures, [row for row, _ in EpochSampler(rows, config.seed, lambda: 0)]
+
+
+def _augment(config: TrainConfig) -> Augment:
+    arch = resolve_arch(config.arch)[1]
+    extra = kornia_augmentations(config.augment)
+    mean, std = arch.mean, arch.std
+    return Augment(config.size, mean, std, config.seed, config.min_scale, extra)
+
+
+def _path(pictures: Pictures, row: int) -> Path:
+    return Path(pictures.root, os.fsdecode(pictures.files[row]))

@@ -1,6 +1,5 @@
 """Which pictures validate: the column ``is_valid`` of a table."""
 
-import hashlib
 import logging
 import warnings
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from paddy_lightning.config import Split
+from paddy_lightning.duplicates import equal_files
 from paddy_lightning.errors import UserError, nearest
 
 log = logging.getLogger(__name__)
@@ -114,25 +114,6 @@ def fold_split(
     except ValueError as error:
         raise UserError(f"folds={folds}: not possible here ({error})") from error
     return _with_valid(table, parts[fold][1])
-
-
-def equal_files(root: Path, files: pd.Series) -> pd.Series:
-    """Which files are the same, byte for byte: a text a row, equal for equal files.
-
-    Only files of one size are read. A file that is not there equals no other.
-    """
-
-    def size(file: str) -> int:
-        path = root / file
-        return path.stat().st_size if path.is_file() else -1
-
-    def digest(file: str) -> str:
-        with (root / file).open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-
-    sizes = files.map(size)
-    same_size = sizes.duplicated(keep=False) & (sizes >= 0)
-    return files.where(~same_size, files[same_size].map(digest))
 
 
 def _groups(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series | None:

@@ -1,0 +1,199 @@
+"""The survey: all that was planted is found, and nothing else is accused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import zoo
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
+from paddy_lightning.demo import generate
+from paddy_lightning.duplicates import ALIKE, alike_pairs
+from paddy_lightning.show import show_batch, show_resize, summary
+from paddy_lightning.split import split_table
+from paddy_lightning.survey import read_headers, report, survey
+from paddy_lightning.table import open_data
+
+Script = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(tmp_path_factory.mktemp("drawn") / "demo", num_train=100, num_test=20)
+
+
+def look(root: Path) -> pd.DataFrame:
+    data = open_data(DataConfig(Source.paddy, str(root)))
+    return survey(data, split_table(data.train, data.root), num_workers=2)
+
+
+def test_a_sound_data_set_is_not_accused(drawn: Path) -> None:
+    rows = look(drawn)
+    assert list(rows) == [
+        *("path", "part", "label", "height", "width", "mode", "format", "orientation", "bytes"),
+        *("mend", "problem"),
+    ]
+    assert rows["part"].value_counts().to_dict() == {"train": 80, "valid": 20, "test": 20}
+    assert (rows["height"] == 640).all() and (rows["width"] == 480).all()
+    assert (rows["bytes"] == [Path(path).stat().st_size for path in rows["path"]]).all()
+    assert (rows["problem"] == "").all() and not rows["mend"].any()
+    assert "problems: 0, of which 0 must be mended" in report(rows)
+
+
+def test_what_was_planted_is_found_and_nothing_else(drawn: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(drawn, tmp_path / "demo")
+    before = look(root)
+    parts = before.groupby("part")["path"].apply(list)
+    train = root / "train_images"
+
+    def label(path: str) -> str:
+        return Path(path).parent.name
+
+    def worse(source: str, target: Path) -> None:
+        image = Image.open(source)
+        half = image.resize((image.width // 2, image.height // 2))
+        ImageEnhance.Brightness(half).enhance(1.1).save(target, quality=50)
+
+    # New files may not change the split: they replace old ones of the wished part.
+    plants: dict[str, tuple[bool, str]] = {}
+    free = {part: iter(parts[part][1:]) for part in parts.index}
+    first = {part: parts[part][0] for part in parts.index}
+
+    def expect(one: str, other: str, mend: bool, how: str) -> None:
+        plants[one] = (mend, f"{how} {other}")
+        plants[other] = (mend, f"{how} {one}")
+
+    def take(part: str, like: str, same_class: bool) -> str:
+        return next(p for p in free[part] if (label(p) == label(like)) == same_class)
+
+    one = first["train"]
+    within = take("train", one, same_class=True)
+    shutil.copy(one, within)
+    expect(one, within, False, "the same file as")
+    conflict_a = next(free["train"])
+    conflict_b = take("train", conflict_a, same_class=False)
+    worse(conflict_a, Path(conflict_b))
+    expect(conflict_a, conflict_b, True, "looks like")
+    leak_a = first["valid"]
+    leak_b = take("train", leak_a, same_class=True)
+    shutil.copy(leak_a, leak_b)
+    expect(leak_a, leak_b, True, "the same file as")
+    seen, unseen = next(free["train"]), first["test"]
+    worse(seen, Path(unseen))
+    expect(seen, unseen, False, "looks like")
+    truncated, text, png = (next(free["train"]) for _ in range(3))
+    Path(truncated).write_bytes(Path(truncated).read_bytes()[:20_000])
+    plants[truncated] = (True, "cannot be read as a picture")
+    Path(text).write_text("no picture")
+    plants[text] = (True, "cannot be read as a picture")
+    Image.open(png).save(png + ".part", "PNG")
+    Path(png + ".part").rename(png)
+    plants[png] = (False, "is a PNG file by another name")
+
+    train_csv = pd.read_csv(root / "train.csv", dtype=str)
+    train_csv.loc[0, "label"] = "of another class"
+    train_csv.loc[len(train_csv)] = ["gone.jpg", "blast", *train_csv.iloc[0, 2:]]
+    train_csv.drop(index=1).to_csv(root / "train.csv", index=False)
+    sample = pd.read_csv(root / "sample_submission.csv", dtype=str, keep_default_na=False)
+    sample.loc[0, "image_id"] = "missing.jpg"
+    sample.to_csv(root / "sample_submission.csv", index=False)
+
+    rows = look(root)
+    found = rows[rows["problem"] != ""].set_index("path")
+    for path, (mend, problem) in plants.items():
+        assert problem in str(found.loc[path, "problem"]), path
+        assert found.loc[path, "mend"] == mend, path
+    assert "labelled" in found.loc[conflict_a, "problem"]
+    assert "in train" in found.loc[leak_a, "problem"]
+    rest = found.drop(index=list(plants))
+    assert rest["mend"].all() and rest["height"].isna().all()
+    assert sorted(rest["problem"]) == [
+        "is in sample_submission.csv but not in the folder",
+        "is in the folder but not in sample_submission.csv",
+        "is in the folders but not in train.csv",
+        "is in train.csv but not in the folders",
+        "is of another class in train.csv",
+    ]
+    assert (train / Path(one).relative_to(train)).exists()
+
+
+def test_as_a_user_types_it(run_script: Script, drawn: Path, tmp_path: Path) -> None:
+    result = run_script("survey.py", "data=paddy", f"data.root={drawn}", "hydra.run.dir=sound")
+    assert result.returncode == 0, result.stderr
+    assert "sizes (height x width): 640x480 (120)" in result.stdout
+    rows = pd.read_csv(tmp_path / "sound" / "survey.csv")
+    assert rows.columns[0] == "path" and rows["problem"].isna().all() and len(rows) == 120
+    assert Image.open(tmp_path / "sound" / "figures" / "pictures.png").width > 500
+
+    zoo.draw(tmp_path / "zoo" / "broken", zoo.BROKEN)
+    zoo.draw(tmp_path / "zoo" / "sound", zoo.SOUND)
+    result = run_script("survey.py", "data=folder", "data.root=zoo", "hydra.run.dir=zoos")
+    assert result.returncode == 1 and result.stderr == ""
+    rows = pd.read_csv(tmp_path / "zoos" / "survey.csv").set_index("path")
+    broken = {f"zoo/broken/{name}" for name in zoo.BROKEN}
+    assert broken == set(rows.index[rows["problem"].fillna("").str.contains("cannot be read")])
+    assert rows["orientation"].max() == 8
+
+
+def test_showing_the_pipeline(run_script: Script, drawn: Path, tmp_path: Path) -> None:
+    words = ["data=paddy", f"data.root={drawn}", "arch=resnet10t", "size=96x64", "show=true"]
+    result = run_script("survey.py", *words, "hydra.run.dir=shown")
+    assert result.returncode == 0, result.stderr
+    assert "64x3x96x64" in result.stdout and "float32" in result.stdout
+    for name in ("resize_methods", "batch", "one_picture"):
+        assert Image.open(tmp_path / "shown" / "figures" / f"{name}.png").width > 400
+
+
+@pytest.mark.parametrize("resize", Resize)
+def test_showing_in_a_notebook(drawn: Path, resize: Resize) -> None:
+    config = TrainConfig(
+        DataConfig(Source.paddy, str(drawn)), "resnet10t", resize=resize, presize=128, size=(64, 48)
+    )
+    batch, unique = show_batch(config, count=4), show_batch(config, unique=True, count=4)
+    assert batch.size == unique.size == (4 * 50 + 2, 66 + 2)
+    tiles = [np.asarray(unique.crop((2 + 50 * n, 2, 50 + 50 * n, 66)), float) for n in range(4)]
+    assert all(np.abs(tiles[0] - tile).mean() > 3 for tile in tiles[1:])
+    assert len(show_resize(config).axes) == 12
+
+
+def test_the_first_stage_that_fails_is_named(drawn: Path) -> None:
+    config = TrainConfig(DataConfig(Source.paddy, str(drawn)), "efficientformer_l1", presize=128)
+    stages = summary(config)
+    assert stages["stage"].tolist()[-1] == "body"
+    assert "cannot be built" in stages["problem"].iloc[-1]
+    assert (stages["problem"].iloc[:-1] == "").all()
+    assert stages.set_index("stage").loc["augmented", "shape"] == "64x3x128x128"
+
+
+def test_headers_tell_what_pil_tells(tmp_path: Path) -> None:
+    zoo.draw(tmp_path, zoo.SOUND | zoo.OTHERWISE)
+    paths = pd.Series([str(path) for path in sorted(tmp_path.iterdir())])
+    headers = read_headers(paths, num_workers=2)
+    for path, row in zip(paths, headers.to_dict("records"), strict=True):
+        with Image.open(path) as image:
+            assert (row["height"], row["width"], row["mode"]) == (*image.size[::-1], image.mode)
+        exif = Path(path).stem.removeprefix("exif")
+        assert row["orientation"] == (int(exif) if exif.isdigit() else 1)
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=20), st.data())
+def test_alike_pairs_are_those_that_differ_in_few_bits(hashes: list[bytes], data: Any) -> None:
+    near = bytearray(data.draw(st.sampled_from(hashes)))
+    for bit in data.draw(st.sets(st.integers(0, 255), max_size=ALIKE)):
+        near[bit // 8] ^= 1 << bit % 8
+    hashes = [*hashes, bytes(near)]
+    bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
+    expected = [
+        (a, b)
+        for a in range(len(hashes))
+        for b in range(a + 1, len(hashes))
+        if (bits[a] != bits[b]).sum() <= ALIKE
+    ]
+    assert sorted(alike_pairs(hashes)) == expected
