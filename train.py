@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
     """One run, or one job of a sweep."""
     from paddy_lightning.sweep import in_sweep, run_as_process
 
-    run_as_process(__file__) if in_sweep() else run_job(config, task)
+    run_as_process(__file__, config) if in_sweep() else run_job(config, task)
 
 
 if __name__ == "__main__":

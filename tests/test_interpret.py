@@ -1,5 +1,6 @@
 """Looking into a run, from its folder alone."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -159,3 +160,17 @@ def test_a_matrix_of_many_classes_shows_the_most_confused() -> None:
     figure = confusion_matrix(counts)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == 40 and {"class number 150", "class number 160"} <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"), [(2, "{}"), (10, "bacterial_panicle_blight{}"), (45, "x{}")]
+)
+def test_nothing_of_a_matrix_is_cut_off(classes: int, name: str) -> None:
+    names = [name.format(number) for number in range(classes)]
+    figure = confusion_matrix(pd.DataFrame(np.eye(classes, dtype=int), names, names))
+    figure.savefig(io.BytesIO())
+    inches = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    slack = 0.05
+    assert min(inches.x0, inches.y0) >= -slack
+    assert inches.x1 <= width + slack and inches.y1 <= height + slack

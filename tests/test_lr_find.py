@@ -76,8 +76,8 @@ def test_the_two_cycle_recipe_is_two_cycles() -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
+    from paddy_lightning.build import phases_of
     from paddy_lightning.command_line import CONF, register_schemas
-    from paddy_lightning.training import phases_of
 
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from paddy_lightning.config import Tta
 from paddy_lightning.errors import UserError
-from paddy_lightning.predict import join_views, predictions_table, submission
+from paddy_lightning.predict import join_views, predictions_table
+from paddy_lightning.submission import submission
 
 
 def test_tta_is_fastais(golden: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddy_lightning.sweep import job_folder
+from paddy_lightning.command_line import SWEPT, job_folder
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = [
@@ -44,9 +46,11 @@ def test_the_used_by_line(run_script: Script, stripes: Path, tmp_path: Path) -> 
         "3_arch-vit_tiny_patch16_224-resize-squish",
     ]
     assert all(job["status"] == "done" for job in jobs.values())
+    table = (tmp_path / "sweep" / "comparison.md").read_text()
+    assert table in result.stdout and "1 of 4 jobs done" in result.stdout
     for name, job in jobs.items():
-        line = f"{name}  error_rate {job['error_rate']:.4f}"
-        assert line in result.stdout
+        (line,) = (row for row in table.splitlines() if row.startswith(f"| {name} "))
+        assert f"{job['error_rate']:.4f}" in line and "done" in line
     ckpt = tmp_path / "sweep" / "2_arch-vit_tiny_patch16_224-resize-pad"
     result = run_script("predict.py", f"ckpt={ckpt}", "tta=true")
     assert result.returncode == 0, result.stderr
@@ -92,9 +96,60 @@ def test_a_killed_job_is_a_row_and_the_others_run(stripes: Path, tmp_path: Path)
     assert [jobs[name]["status"] for name in sorted(jobs)] == ["failed", "done"]
 
 
+def test_the_same_command_goes_on(run_script: Script, stripes: Path, tmp_path: Path) -> None:
+    """Skips what is done, resumes what was cut, repeats what failed; refuses other settings."""
+    words = ["-m", "seed=1,2,3", "arch=mobilenetv3_small_050", "size=40x32", *SMALL]
+    words += ["data=paddy", f"data.root={stripes}", "hydra.sweep.dir=sweep"]
+    assert run_script("train.py", *words).returncode == 0
+    sweep = tmp_path / "sweep"
+    undisturbed = answers(sweep)
+    first, second, third = (sweep / f"{n}_seed-{n + 1}" for n in range(3))
+    written = (first / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    summary = json.loads((second / "summary.json").read_text())
+    (second / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
+    shutil.rmtree(third)
+    third.mkdir()
+    (third / "summary.json").write_text(json.dumps({"status": "failed", "reason": "planted"}))
+    result = run_script("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert f"{Path('sweep', first.name)}  is done already" in result.stdout
+    assert (first / "checkpoints" / "best.ckpt").stat().st_mtime_ns == written
+    jobs = answers(sweep)
+    assert all(job["status"] == "done" for job in jobs.values())
+    for name, job in jobs.items():
+        assert job["valid_loss"] == undisturbed[name]["valid_loss"]
+    result = run_script("train.py", *words, "lr=5e-4")
+    assert result.returncode == 1 and "holds another run (lr was 0.002)" in result.stderr
+
+
 @given(st.lists(st.text(), max_size=5), st.integers(0, 999))
 def test_a_jobs_folder_is_safe_to_type(values: list[str], number: int) -> None:
     overrides = [f"k{place}={value}" for place, value in enumerate(values)]
-    name = job_folder({f"k{place}" for place in range(len(values))}, number, overrides)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWEPT, ",".join(f"k{place}" for place in range(len(values))))
+        name = job_folder(number, overrides)
     assert len(name) <= 80 and name.split("_")[0].split("-")[0] == str(number)
     assert all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_any_launcher_gives_the_same_numbers(
+    run_script: Script, stripes: Path, tmp_path: Path, launcher: str
+) -> None:
+    """Hydra's launchers, which are extras; submitit's local executor stands in for Slurm."""
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
+    words = ["-m", "arch=mobilenetv3_small_050,resnet10t", "seed=1,2", "size=40x32", *SMALL]
+    words += ["data=paddy", f"data.root={stripes}"]
+    assert run_script("train.py", *words, "hydra.sweep.dir=basic").returncode == 0
+    more = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    result = run_script(
+        "train.py", *words, f"hydra/launcher={launcher}", "hydra.sweep.dir=other", *more
+    )
+    assert result.returncode == 0, result.stderr
+    basic, other = answers(tmp_path / "basic"), answers(tmp_path / "other")
+    assert len(basic) == 4 and basic.keys() == other.keys()
+    for name, job in basic.items():
+        assert job["error_rate"] == other[name]["error_rate"]
+        assert job["valid_loss"] == other[name]["valid_loss"]
+    assert (tmp_path / "other" / "comparison.csv").exists()

@@ -23,7 +23,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.config import InterpretConfig, PredictConfig, SurveyConfig, TrainConfig
+from paddy_lightning.config import (
+    CompareConfig,
+    InterpretConfig,
+    PredictConfig,
+    SurveyConfig,
+    TrainConfig,
+)
 from paddy_lightning.errors import UserError, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -38,6 +44,7 @@ PATHS = {
 }  # knobs whose value is a path
 RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
+SWEPT = "PADDY_SWEPT"  # environment variable: the knobs that a sweep varies
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
 
@@ -152,6 +159,21 @@ def register_schemas() -> None:
         store.store(name, schema)
     store.store("predict_schema", PredictConfig)
     store.store("interpret_schema", InterpretConfig)
+    store.store("compare_schema", CompareConfig)
+
+
+def job_folder(number: int, overrides: list[str]) -> str:
+    """``3_arch-resnet26d-resize-pad``: short, and safe in any shell and on Hydra's command line.
+
+    Of the overrides, those that the sweep varies.
+    """
+    swept = set(os.environ.get(SWEPT, "").split(","))
+    told = [word for word in overrides if word.split("=")[0] in swept]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{number}_{'-'.join(told)}")[:80].strip("-")
+
+
+# When this module is imported, and not later: a launcher's worker imports it and no more.
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def quote_path(word: str, sweep: bool = False) -> str:

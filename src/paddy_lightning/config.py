@@ -150,7 +150,8 @@ class SurveyConfig(TrainConfig):
 class PredictConfig:
     """All that ``predict.py`` can be told."""
 
-    ckpt: Any = knob(None, "a run folder, or a checkpoint file (required)")
+    ckpt: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)")
+    ensemble_weights: list[float] | None = knob(None, "what each of several counts for; null: 1")
     images: str | None = knob(None, "a picture or a folder; null: the test set of the run's data")
     tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
     output: str | None = knob(None, "folder of the CSV files; null: the run folder")
@@ -169,6 +170,14 @@ class InterpretConfig:
     """All that ``interpret.py`` can be told."""
 
     run: str | None = knob(None, "the folder of a finished run (required)")
+
+
+@dataclass
+class CompareConfig:
+    """All that ``compare.py`` can be told."""
+
+    runs: Any = knob(None, "a sweep's folder, a run's, or a list of them (required)")
+    output: str | None = knob(None, "folder of the comparison; null: a new one under outputs/")
 
 
 def read_size(name: str, value: Any) -> Size:

@@ -45,8 +45,9 @@ def confusion_matrix(matrix: pd.DataFrame) -> "Figure":
         chosen = errors.nlargest(MAX_CLASSES).index.sort_values()
         matrix = matrix.loc[chosen, chosen]
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
-    side = 2.2 + 0.42 * min(len(matrix), 16)
-    figure = new_figure(2 * side, side)
+    cells = 0.42 * min(max(len(matrix), 4), 18)
+    names = 1.1 + 0.095 * max(len(str(name)) for name in matrix)  # room for them and the titles
+    figure = new_figure(2 * (cells + names), cells + names + 0.5)
     for axes, values, name, form in zip(
         figure.subplots(1, 2), (matrix, shares), ("pictures", "share of the actual class"),
         ("{:.0f}", "{:.2f}"), strict=True,
@@ -57,7 +58,7 @@ def confusion_matrix(matrix: pd.DataFrame) -> "Figure":
 
 
 def _draw_matrix(axes: Any, values: pd.DataFrame, form: str) -> None:
-    axes.imshow(values, cmap="Blues", vmin=0)
+    axes.imshow(values, cmap="Blues", vmin=0, aspect="auto")  # square cells would not fit
     places = range(len(values))
     small = {"fontsize": 9 if len(values) <= NUMBERED else 6}
     axes.set_xticks(places, values.columns, rotation=90, **small)

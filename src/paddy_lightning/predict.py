@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
 from paddy_lightning.datamodule import PaddyDataModule, Presize, default_num_workers
+from paddy_lightning.ensemble import check_members, join_members, shares, validation_errors
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
 from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.submission import submission
 from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet, list_images, open_data
 
@@ -29,21 +32,23 @@ TTA_BETA = 0.25  # the weight of the plain one
 
 
 def predict(
-    run: str | Path,
+    run: str | Path | Sequence[str | Path],
     images: str | Path | None = None,
     tta: Tta | str = Tta.off,
     batch_size: int = 64,
     num_workers: int | None = None,
+    ensemble_weights: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """What a trained network makes of pictures.
+    """What a trained network, or several together, make of pictures.
 
     Args:
-        run: A run folder, or a checkpoint file.
-        images: A picture or a folder of them; None for the test set of the run's data.
+        run: A run folder or a checkpoint file, or several of them.
+        images: A picture or a folder of them; None for the test set of the (first) run's data.
         tta: ``off``, ``mean`` or ``max`` of 4 augmented views and the plain one, from one
             decode of each file.
         batch_size: Pictures a step.
         num_workers: Processes that open pictures; None for one a core, 8 at most.
+        ensemble_weights: What each run counts for; None for all the same.
 
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
@@ -52,13 +57,13 @@ def predict(
         empty label and no numbers, and is told as a warning.
 
     Raises:
-        UserError: No such run, or no pictures.
+        UserError: No such run, no pictures, or members that do not go together.
     """
-    checkpoint = load_checkpoint(run)
-    root, files = find_images(images, checkpoint["hyper_parameters"])
-    views = _predict_files(checkpoint, root, files, Tta(tta), batch_size, num_workers)
-    class_names = checkpoint["hyper_parameters"]["class_names"]
-    return predictions_table(files, join_views(views, Tta(tta)), class_names)
+    runs = [run] if isinstance(run, (str, Path)) else list(run)
+    config = PredictConfig(runs, tta=str(tta), batch_size=batch_size, num_workers=num_workers)
+    config.images = None if images is None else str(images)
+    config.ensemble_weights = None if ensemble_weights is None else list(ensemble_weights)
+    return _predict(config)[0]
 
 
 def run_predict(config: PredictConfig) -> Path:
@@ -75,21 +80,33 @@ def run_predict(config: PredictConfig) -> Path:
     check_counts(config, batch_size=1, num_workers=0)
     if config.output and Path(config.output).is_file():
         raise UserError(f"output={config.output}: is a file; name a folder")
-    checkpoint = load_checkpoint(config.ckpt)
-    facts = checkpoint["hyper_parameters"]
-    root, files = find_images(config.images, facts)
-    log.info("data: %d pictures in %s", len(files), root)
-    views = _predict_files(
-        checkpoint, root, files, config.tta, config.batch_size, config.num_workers
-    )
-    predictions = predictions_table(files, join_views(views, config.tta), facts["class_names"])
-    _report(predictions, views, config, facts["class_names"])
-    output = Path(config.output) if config.output else _run_folder(Path(config.ckpt))
-    if config.images is None and (
-        sample := open_data(DataConfig(**facts["data"])).sample_submission
-    ):
+    runs = config.ckpt if isinstance(config.ckpt, list) else [config.ckpt]
+    if len(runs) > 1 and not config.output:
+        raise UserError("several members: say where the CSV files go, with output=FOLDER")
+    predictions, data = _predict(config)
+    output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
+    if config.images is None and (sample := open_data(data).sample_submission):
         _write_csv(output / "submission.csv", submission(predictions, sample))
     return _write_csv(output / "predictions.csv", predictions)
+
+
+def _predict(config: PredictConfig) -> tuple[pd.DataFrame, DataConfig]:
+    """The table of predictions, and the data of the first member."""
+    runs = [str(run) for run in (config.ckpt if isinstance(config.ckpt, list) else [config.ckpt])]
+    weights = shares(config.ensemble_weights, len(runs))
+    checkpoints = [load_checkpoint(run) for run in runs]
+    check_members(checkpoints, runs)
+    facts = checkpoints[0]["hyper_parameters"]
+    root, files = find_images(config.images, facts)
+    log.info("data: %d pictures in %s", len(files), root)
+    members = [_predict_files(checkpoint, root, files, config) for checkpoint in checkpoints]
+    joined = [join_views(views, config.tta) for views in members]
+    predictions = predictions_table(files, join_members(joined, weights), facts["class_names"])
+    if len(runs) > 1:
+        _report_members([_run_folder(Path(run)) for run in runs], weights)
+    plain = join_members([join_views(views, Tta.off) for views in members], weights)
+    _report(predictions, plain, config, facts["class_names"])
+    return predictions, DataConfig(**facts["data"])
 
 
 def load_checkpoint(run: str | Path) -> dict[str, Any]:
@@ -197,40 +214,8 @@ def predictions_table(
     return pd.concat([pd.DataFrame(head), columns], axis=1)
 
 
-def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
-    """The sample's ids, in its order, each with our label.
-
-    A picture that could not be read gets the commonest label: a submission wants every row.
-
-    Raises:
-        UserError: The pictures are not those of the sample.
-    """
-    ids = pd.read_csv(sample, dtype=str)
-    id_column, label_column = ids.columns[:2]
-    labels = predictions.set_index(predictions["file"].str.split("/").str[-1])["label"]
-    if set(ids[id_column]) != set(labels.index) or not labels.index.is_unique:
-        wrong = sorted(set(ids[id_column]) ^ set(labels.index))
-        raise UserError(
-            f"{sample}: its ids are not the predicted pictures ({len(wrong)} differ, such as"
-            f" {', '.join(wrong[:3])}); is a picture missing?"
-        )
-    unread = labels == ""
-    if unread.any():
-        commonest = labels[~unread].mode().iloc[0]
-        log.warning("the submission says %s, the commonest, for the unread ones", commonest)
-        labels = labels.where(~unread, commonest)
-    return pd.DataFrame(
-        {id_column: ids[id_column], label_column: labels.loc[ids[id_column]].to_numpy()}
-    )
-
-
 def _predict_files(
-    checkpoint: dict[str, Any],
-    root: Path,
-    files: pd.Series,
-    tta: Tta,
-    batch_size: int,
-    num_workers: int | None,
+    checkpoint: dict[str, Any], root: Path, files: pd.Series, config: PredictConfig
 ) -> Tensor:
     facts = checkpoint["hyper_parameters"]
     module = load_module(checkpoint)
@@ -240,9 +225,10 @@ def _predict_files(
         facts["class_names"],
         presize_of(facts),
         augment_of(facts),
-        batch_size,
-        min(default_num_workers(num_workers), len(files) // 8),  # a worker costs more than 8 files
-        tta=0 if tta is Tta.off else TTA_VIEWS,
+        config.batch_size,
+        # A worker costs more than eight files.
+        min(default_num_workers(config.num_workers), len(files) // 8),
+        tta=0 if config.tta is Tta.off else TTA_VIEWS,
         pass_unread=True,
     )
     views = predict_views(module, datamodule, facts["precision"])
@@ -275,7 +261,7 @@ def augment_of(facts: dict[str, Any]) -> Augment:
 
 
 def _report(
-    predictions: pd.DataFrame, views: Tensor, config: PredictConfig, class_names: list[str]
+    predictions: pd.DataFrame, plain: Tensor, config: PredictConfig, class_names: list[str]
 ) -> None:
     """Tell the terminal: the top three of a single picture, the errors where labels are at hand."""
     if len(predictions) == 1:
@@ -286,12 +272,26 @@ def _report(
     folders = predictions["file"].str.split("/").str[0]
     if config.images is None or not folders.isin(class_names).all():
         return
-    truth = torch.tensor([class_names.index(folder) for folder in folders])
-    ways = [Tta.off] if config.tta is Tta.off else [Tta.off, config.tta]
-    for way in ways:
-        error = (join_views(views, way).argmax(1) != truth).float().mean()
-        name = "error_rate" if way is Tta.off else f"error_rate with tta={way}"
-        log.info("%s %.4f", name, error)
+    without_tta = np.array(class_names)[plain.argmax(1).numpy()]
+    log.info("error_rate %.4f", (without_tta != folders).mean())
+    if config.tta is not Tta.off:
+        error = (predictions["label"] != folders).mean()
+        log.info("error_rate with tta=%s %.4f", config.tta, error)
+
+
+def _report_members(runs: list[Path], weights: list[float]) -> None:
+    """Tell what each member and the whole get wrong of the pictures that none trained on."""
+    try:
+        errors = validation_errors(runs, weights)
+    except UserError as error:  # a checkpoint file without its run
+        log.info("no validation errors of the members: %s", error)
+        return
+    if errors.empty:
+        log.info("no picture validated all members; their errors cannot be compared")
+        return
+    log.info("on the %d pictures that validated all members:", errors["pictures"].iloc[0])
+    for row in errors.itertuples():
+        log.info("  %s  error_rate %.4f", row.run, row.error_rate)
 
 
 def _run_folder(checkpoint: Path) -> Path:

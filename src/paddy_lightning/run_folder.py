@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from paddy_lightning.atomic import write_json, written_whole
@@ -113,6 +114,40 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
         write("failed", reason=f"{type(error).__name__}: {error}")
         raise
     write("done")
+
+
+def first_summary(
+    config: TrainConfig, run_dir: Path, facts: dict[str, Any], table: pd.DataFrame
+) -> Summary:
+    """What is known of a run before it trains."""
+    num_valid = int(table["is_valid"].sum())
+    return {
+        "status": "running",
+        "run_dir": str(run_dir),
+        "error_rate": None,
+        "valid_loss": None,
+        "tta_error_rate": None,
+        "epochs": config.epochs + config.freeze_epochs,
+        "images_per_second": None,
+        "num_train": len(table) - num_valid,
+        "num_valid": num_valid,
+        "arch": facts["arch"],
+        "lr": config.lr,
+        "seed": config.seed,
+        "versions": versions(),
+        "command": command(),
+    }
+
+
+def closing_line(summary: Summary) -> str:
+    """The run in a line: errors, time and where everything lies."""
+    tta = summary["tta_error_rate"]
+    with_tta = "" if tta is None else f", with TTA {tta:.4f}"
+    return (
+        f"done in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
+        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
+        f" everything is in {summary['run_dir']}"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.classifier import Classifier
+from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.datamodule import Batch
+from paddy_lightning.run_folder import Summary
 from paddy_lightning.show import mosaic
 
 log = logging.getLogger(__name__)
@@ -95,3 +97,17 @@ class RunLog(pl.Callback):
             )
             with written_whole(self.run_dir / "metrics.csv") as temporary:
                 pd.DataFrame(self.epochs).to_csv(temporary, index=False)
+
+
+def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:
+    """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
+    knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
+    knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
+    names = ("error_rate", "valid_loss", "tta_error_rate", "macro_f1", "seconds")
+    metrics = {name: summary[name] for name in names}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            found = {f"final/{k}": v for k, v in metrics.items() if v is not None}
+            logger.log_hyperparams(knobs, found, step=trainer.global_step)
+            logger.finalize("success")
+            Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)  # an empty one

@@ -4,14 +4,14 @@ Memory is free after each, a killed job is a row and not the end, Ctrl-C reaches
 several devices work. A job answers through its ``summary.json``.
 """
 
-import json
 import logging
+import math
 import os
-import re
+import shlex
 import signal
 import subprocess
 import sys
-from functools import partial
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -27,12 +28,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import check
-from paddy_lightning.command_line import FULL_ERROR, explain, full_error
-from paddy_lightning.config import TrainConfig
+from paddy_lightning.command_line import FULL_ERROR, SWEPT, explain, full_error
+from paddy_lightning.config import FIND, TrainConfig, plain
 from paddy_lightning.errors import UserError
+from paddy_lightning.run_folder import read_config, read_summary
 
 log = logging.getLogger(__name__)
 GRACE = 5  # seconds
+MAY_CHANGE = {"num_workers", "trainer", "resume"}  # between a run and what goes on with it
 
 
 def in_sweep() -> bool:
@@ -40,32 +43,64 @@ def in_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def run_as_process(script: str) -> None:
+def run_as_process(script: str, config: DictConfig) -> None:
     """Run the current job as ``python <script> <its overrides>``, and wait for it.
 
-    A job that ends without an answer has failed: its summary says by which signal or exit code.
+    In a folder that has been swept before, what is done is left alone, what was cut is resumed,
+    and what failed at once is repeated. A job that ends without an answer has failed: its summary
+    says by which signal or exit code.
 
     Raises:
         KeyboardInterrupt: The job was interrupted, and so is the sweep.
+        SystemExit: 1, where the folder holds a run with other settings.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    environment = {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
-    command = [sys.executable, script, *hydra.overrides.task, f"hydra.run.dir={quoted}"]
-    job = subprocess.Popen(command, env=environment)
+    words = [*hydra.overrides.task, f"hydra.run.dir={quoted}"]
+    if (folder / "config.yaml").exists():
+        refuse_another_run(folder, config)
+        if read_summary(folder).get("status") == "done":
+            log.info("%s  is done already", folder)
+            return
+        words = [f"resume={folder}"]
+    environment = {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
+    job = subprocess.Popen([sys.executable, script, *words], env=environment)
     try:
         code = job.wait()
     except KeyboardInterrupt:
         end(job)
-        raise
+        code = 130
     if code == 130:
+        swept = QuotedString(hydra.sweep.dir, Quote.single).with_quotes()
+        again = shlex.join(["python", *sys.argv, f"hydra.sweep.dir={swept}"])
+        log.info("interrupted; what is done is kept, and this goes on: %s", again)
         raise KeyboardInterrupt
-    answer = folder / "summary.json"
-    summary = json.loads(answer.read_text()) if answer.exists() else {}
+    summary = read_summary(folder)
     if code != 0 and summary.get("status") != "failed":
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        write_json(answer, summary | {"status": "failed", "reason": f"ended by {how}"})
+        write_json(
+            folder / "summary.json", summary | {"status": "failed", "reason": f"ended by {how}"}
+        )
+
+
+def refuse_another_run(folder: Path, config: DictConfig) -> None:
+    """End the sweep where a job's folder holds a run with other settings.
+
+    Raises:
+        SystemExit: 1.
+    """
+    ours, theirs = plain(OmegaConf.to_object(config)), plain(read_config(folder))
+    changed = [name for name in ours if ours[name] != theirs[name] and name not in MAY_CHANGE]
+    if ours["lr"] == FIND and "lr" in changed:
+        changed.remove("lr")
+    if changed:
+        told = ", ".join(f"{name} was {theirs[name]}" for name in changed)
+        print(
+            f"error: {folder}: holds another run ({told}); choose another hydra.sweep.dir=",
+            file=sys.stderr,
+        )
+        raise SystemExit(1)
 
 
 def end(job: "subprocess.Popen[bytes]") -> None:
@@ -97,12 +132,6 @@ def check_values(override: Override) -> None:
         check(OmegaConf.to_object(config))  # type: ignore[arg-type]
 
 
-def job_folder(swept: set[str], number: int, overrides: list[str]) -> str:
-    """``3_arch-resnet26d-resize-pad``: short, and safe in any shell and on Hydra's command line."""
-    told = [word for word in overrides if word.split("=")[0] in swept]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{number}_{'-'.join(told)}")[:80].strip("-")
-
-
 class Sweep(Callback):
     """Looks at every value before anything is trained, and at every answer afterwards."""
 
@@ -120,22 +149,36 @@ class Sweep(Callback):
         except (UserError, HydraException) as error:
             print(f"error: {explain(error, TrainConfig)}; nothing was trained", file=sys.stderr)
             raise SystemExit(1 if isinstance(error, UserError) else 2) from None
-        swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
-        OmegaConf.register_new_resolver("job_folder", partial(job_folder, swept), replace=True)
+        swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
+        os.environ[SWEPT] = ",".join(swept)  # workers of any launcher inherit it
+        sweeps = [list(o.sweep_string_iterator()) for o in overrides if o.is_sweep_override()]
+        self.num_jobs = math.prod(map(len, sweeps))
+        self.started = time.monotonic()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """After the first job, say how long the others may take."""
+        done = int(config.hydra.job.num) + 1
+        if done == 1 and self.num_jobs > 1:
+            seconds = (time.monotonic() - self.started) * (self.num_jobs - 1)
+            hours, minutes = divmod(round(seconds / 60), 60)
+            log.info(
+                "%d of %d jobs done; some %d:%02d h still to come",
+                done,
+                self.num_jobs,
+                hours,
+                minutes,
+            )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """One line a job, in their order.
+        """Compare the runs.
 
         Raises:
             SystemExit: 1, if a job failed.
         """
-        answers = Path(config.hydra.sweep.dir).glob("*/summary.json")
-        summaries = {path.parent: json.loads(path.read_text()) for path in answers}
-        for job in sorted(summaries, key=lambda path: int(path.name.split("_")[0])):
-            summary = summaries[job]
-            outcome = f"{summary['status']}: {summary.get('reason')}"
-            if summary["status"] == "done":
-                outcome = f"error_rate {summary['error_rate']:.4f}"
-            log.info("%s  %s", job, outcome)
-        if any(summary["status"] != "done" for summary in summaries.values()):
+        from paddy_lightning.compare import compare, find_runs, write_comparison
+
+        folder = Path(config.hydra.sweep.dir)
+        found = compare(find_runs(folder))
+        write_comparison(found, folder)
+        if (found.runs["status"] != "done").any():
             raise SystemExit(1)

@@ -1,61 +1,48 @@
-"""train(config) -> summary: the one place that reads the config and builds the objects."""
+"""train(config) -> summary: one run from its data to its folder, or on from where it stopped."""
 
 import logging
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pytorch_lightning.callbacks import LearningRateMonitor
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from paddy_lightning.atomic import remove_leftovers, write_json, written_whole
-from paddy_lightning.check import check, lightning_trainer
-from paddy_lightning.checkpoints import Checkpoints, WholeFiles
+from paddy_lightning.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.check import check
+from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import FIND, BadImages, Schedule, TrainConfig, Tta, plain
-from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
+from paddy_lightning.config import FIND, TrainConfig, Tta
 from paddy_lightning.errors import UserError
 from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.interpret import write_interpretation
-from paddy_lightning.model import Network, build_model, resolve_arch, set_frozen
+from paddy_lightning.model import set_frozen
 from paddy_lightning.predict import (
-    TTA_VIEWS,
-    augment_of,
     join_views,
-    load_checkpoint,
     predict_views,
     predictions_table,
-    presize_of,
     usable_precision,
 )
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.run_folder import (
     Summary,
-    command,
+    closing_line,
+    first_summary,
     locked,
     new_run_folder,
     read_config,
     read_summary,
     save_config,
     summarised,
-    versions,
 )
-from paddy_lightning.run_log import RunLog
-from paddy_lightning.schedule import Phase, fine_tune, one_cycle
-from paddy_lightning.split import split_table
-from paddy_lightning.survey import find_broken
+from paddy_lightning.run_log import RunLog, log_hyperparameters
 from paddy_lightning.table import DataSet, csv_table, describe, open_data, write_table
 
 log = logging.getLogger(__name__)
-NAMED = 3  # broken pictures in an error message
-C = TypeVar("C", bound=Classifier)
 
 
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
@@ -184,6 +171,7 @@ def _run(
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table)
     summary["seconds"] = (earlier or {}).get("seconds", 0)
+    summary["num_parameters"] = sum(p.numel() for p in module.parameters())
     with locked(run_dir), summarised(run_dir, summary):
         remove_leftovers(run_dir)
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
@@ -201,138 +189,6 @@ def _run(
     checkpoints.last.unlink()
     log.info("%s", closing_line(summary))
     return summary
-
-
-def build(
-    config: TrainConfig,
-    data: DataSet,
-    table: pd.DataFrame,
-    kind: type[C],
-    from_last: bool = False,
-) -> tuple[C, PaddyDataModule]:
-    """The module and the loaders of a config.
-
-    Args:
-        config: Every knob.
-        data: Where the pictures are.
-        table: The pictures, split.
-        kind: Of module.
-        from_last: Whether all weights will come from a checkpoint, so that none are fetched.
-    """
-    class_names = sorted(table["label"].unique())
-    pl.seed_everything(config.seed, verbose=False)
-    weights = "none" if from_last or config.start else config.weights
-    model = build_model(config.arch, len(class_names), weights, config.size)
-    facts = checkpoint_facts(config, data, class_names, model)
-    module = kind(model, len(class_names), facts=facts)
-    if config.start and not from_last:
-        start_from(module, config.start)
-    datamodule = PaddyDataModule(
-        data.root,
-        table,
-        class_names,
-        presize_of(facts),
-        augment_of(facts),
-        config.batch_size,
-        default_num_workers(config.num_workers),
-        config.seed,
-        tta=TTA_VIEWS if config.tta else 0,
-    )
-    return module, datamodule
-
-
-def start_from(module: Classifier, run: str) -> None:
-    """Load the weights of another run, head included.
-
-    Raises:
-        UserError: It has another arch or other classes.
-    """
-    checkpoint = load_checkpoint(run)
-    ours, theirs = module.hparams, checkpoint["hyper_parameters"]
-    for name in ("arch", "class_names"):
-        if ours[name] != theirs[name]:
-            raise UserError(f"start={run}: has another {name}: {theirs[name]}, not {ours[name]}")
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise UserError(f"start={run}: does not fit ({first_line}); set the same size=") from error
-
-
-def phases_of(config: TrainConfig) -> list[Phase]:
-    """The schedule that the knobs ask for."""
-    match config.schedule:
-        case Schedule.fine_tune:
-            return fine_tune(config.epochs, config.lr, config.freeze_epochs)
-        case Schedule.one_cycle:
-            return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
-        case _:
-            assert_never(config.schedule)
-
-
-def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
-    """The pictures that can be read, with the column ``is_valid``.
-
-    Raises:
-        UserError: Some cannot, unless they are to be skipped; or the split is not possible.
-    """
-    table = data.train
-    broken = find_broken(data.root, table["file"], default_num_workers(config.num_workers))
-    if not broken.empty and config.bad_images is BadImages.refuse:
-        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
-        raise UserError(
-            f"{len(broken)} pictures are broken; mend them or set bad_images=skip: {named}"
-        )
-    if not broken.empty:
-        log.warning("%d broken pictures are skipped:", len(broken))
-        for problem in broken:
-            log.warning("  %s", problem)
-        table = table.drop(index=broken.index).reset_index(drop=True)
-        if table["label"].nunique() < 2:
-            raise UserError(f"{data.root}: fewer than two classes are left without them")
-    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
-    return split_table(table, data.root, *how)
-
-
-def checkpoint_facts(
-    config: TrainConfig, data: DataSet, class_names: list[str], model: Network
-) -> dict[str, Any]:
-    """All that predicting needs besides the weights, as plain values."""
-    knobs = plain(config)
-    return {
-        "arch": resolve_arch(config.arch)[0],
-        "class_names": class_names,
-        "mean": model.mean,
-        "std": model.std,
-        "data": plain(data.config),
-        **{key: knobs[key] for key in ("presize", "size", "resize", "pad_mode", "draft")},
-        **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
-        "config": knobs,
-    }
-
-
-def make_trainer(
-    config: TrainConfig, run_dir: Path, num_train: int, callbacks: list[pl.Callback]
-) -> pl.Trainer:
-    """A Trainer with the run's callbacks and its TensorBoard log.
-
-    Raises:
-        UserError: An argument under ``trainer.`` that Lightning refuses.
-    """
-    steps = num_train // config.batch_size
-    arguments = {
-        "log_every_n_steps": max(1, min(50, steps // 4)),
-        "devices": 1,
-        "enable_progress_bar": sys.stderr.isatty(),
-        "enable_model_summary": False,
-        **config.trainer,
-        "max_epochs": config.epochs + config.freeze_epochs,
-        "precision": usable_precision(config.precision, notice=True),
-        "logger": TensorBoardLogger(run_dir, name="", version=""),
-        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
-        "plugins": [WholeFiles()],
-    }
-    return lightning_trainer(**arguments)
 
 
 def evaluate(
@@ -365,51 +221,3 @@ def evaluate(
         "valid_loss": float(losses.mean()),
         "tta_error_rate": error_rate(Tta.mean) if tta else None,
     }
-
-
-def first_summary(
-    config: TrainConfig, run_dir: Path, facts: dict[str, Any], table: pd.DataFrame
-) -> Summary:
-    """What is known of a run before it trains."""
-    num_valid = int(table["is_valid"].sum())
-    return {
-        "status": "running",
-        "run_dir": str(run_dir),
-        "error_rate": None,
-        "valid_loss": None,
-        "tta_error_rate": None,
-        "epochs": config.epochs + config.freeze_epochs,
-        "images_per_second": None,
-        "num_train": len(table) - num_valid,
-        "num_valid": num_valid,
-        "arch": facts["arch"],
-        "lr": config.lr,
-        "seed": config.seed,
-        "versions": versions(),
-        "command": command(),
-    }
-
-
-def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:
-    """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
-    knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
-    knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
-    names = ("error_rate", "valid_loss", "tta_error_rate", "macro_f1", "seconds")
-    metrics = {name: summary[name] for name in names}
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            found = {f"final/{k}": v for k, v in metrics.items() if v is not None}
-            logger.log_hyperparams(knobs, found, step=trainer.global_step)
-            logger.finalize("success")
-            Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)  # an empty one
-
-
-def closing_line(summary: Summary) -> str:
-    """The run in a line: errors, time and where everything lies."""
-    tta = summary["tta_error_rate"]
-    with_tta = "" if tta is None else f", with TTA {tta:.4f}"
-    return (
-        f"done in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
-        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
-        f" everything is in {summary['run_dir']}"
-    )

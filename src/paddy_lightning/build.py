@@ -1,0 +1,169 @@
+"""A typed config -> the objects of a run: what the knobs mean.
+
+Below this file nothing knows of the config: every constructor has plain named arguments.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+import pandas as pd
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from paddy_lightning.check import lightning_trainer
+from paddy_lightning.checkpoints import WholeFiles
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.config import BadImages, Schedule, TrainConfig, plain
+from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
+from paddy_lightning.errors import UserError
+from paddy_lightning.model import Network, build_model, resolve_arch
+from paddy_lightning.predict import (
+    TTA_VIEWS,
+    augment_of,
+    load_checkpoint,
+    presize_of,
+    usable_precision,
+)
+from paddy_lightning.schedule import Phase, fine_tune, one_cycle
+from paddy_lightning.split import split_table
+from paddy_lightning.survey import find_broken
+from paddy_lightning.table import DataSet
+
+log = logging.getLogger(__name__)
+NAMED = 3  # broken pictures in an error message
+C = TypeVar("C", bound=Classifier)
+
+
+def build(
+    config: TrainConfig,
+    data: DataSet,
+    table: pd.DataFrame,
+    kind: type[C],
+    from_last: bool = False,
+) -> tuple[C, PaddyDataModule]:
+    """The module and the loaders of a config.
+
+    Args:
+        config: Every knob.
+        data: Where the pictures are.
+        table: The pictures, split.
+        kind: Of module.
+        from_last: Whether all weights will come from a checkpoint, so that none are fetched.
+    """
+    class_names = sorted(table["label"].unique())
+    pl.seed_everything(config.seed, verbose=False)
+    weights = "none" if from_last or config.start else config.weights
+    model = build_model(config.arch, len(class_names), weights, config.size)
+    facts = checkpoint_facts(config, data, class_names, model)
+    module = kind(model, len(class_names), facts=facts)
+    if config.start and not from_last:
+        start_from(module, config.start)
+    datamodule = PaddyDataModule(
+        data.root,
+        table,
+        class_names,
+        presize_of(facts),
+        augment_of(facts),
+        config.batch_size,
+        default_num_workers(config.num_workers),
+        config.seed,
+        tta=TTA_VIEWS if config.tta else 0,
+    )
+    return module, datamodule
+
+
+def start_from(module: Classifier, run: str) -> None:
+    """Load the weights of another run, head included.
+
+    Raises:
+        UserError: It has another arch or other classes.
+    """
+    checkpoint = load_checkpoint(run)
+    ours, theirs = module.hparams, checkpoint["hyper_parameters"]
+    for name in ("arch", "class_names"):
+        if ours[name] != theirs[name]:
+            raise UserError(f"start={run}: has another {name}: {theirs[name]}, not {ours[name]}")
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"start={run}: does not fit ({first_line}); set the same size=") from error
+
+
+def phases_of(config: TrainConfig) -> list[Phase]:
+    """The schedule that the knobs ask for."""
+    match config.schedule:
+        case Schedule.fine_tune:
+            return fine_tune(config.epochs, config.lr, config.freeze_epochs)
+        case Schedule.one_cycle:
+            return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
+        case _:
+            assert_never(config.schedule)
+
+
+def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
+    """The pictures that can be read, with the column ``is_valid``.
+
+    Raises:
+        UserError: Some cannot, unless they are to be skipped; or the split is not possible.
+    """
+    table = data.train
+    broken = find_broken(data.root, table["file"], default_num_workers(config.num_workers))
+    if not broken.empty and config.bad_images is BadImages.refuse:
+        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
+        raise UserError(
+            f"{len(broken)} pictures are broken; mend them or set bad_images=skip: {named}"
+        )
+    if not broken.empty:
+        log.warning("%d broken pictures are skipped:", len(broken))
+        for problem in broken:
+            log.warning("  %s", problem)
+        table = table.drop(index=broken.index).reset_index(drop=True)
+        if table["label"].nunique() < 2:
+            raise UserError(f"{data.root}: fewer than two classes are left without them")
+    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
+    return split_table(table, data.root, *how)
+
+
+def checkpoint_facts(
+    config: TrainConfig, data: DataSet, class_names: list[str], model: Network
+) -> dict[str, Any]:
+    """All that predicting needs besides the weights, as plain values."""
+    knobs = plain(config)
+    return {
+        "arch": resolve_arch(config.arch)[0],
+        "class_names": class_names,
+        "mean": model.mean,
+        "std": model.std,
+        "data": plain(data.config),
+        **{key: knobs[key] for key in ("presize", "size", "resize", "pad_mode", "draft")},
+        **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
+        "config": knobs,
+    }
+
+
+def make_trainer(
+    config: TrainConfig, run_dir: Path, num_train: int, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """A Trainer with the run's callbacks and its TensorBoard log.
+
+    Raises:
+        UserError: An argument under ``trainer.`` that Lightning refuses.
+    """
+    steps = num_train // config.batch_size
+    arguments = {
+        "log_every_n_steps": max(1, min(50, steps // 4)),
+        "devices": 1,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "enable_model_summary": False,
+        **config.trainer,
+        "max_epochs": config.epochs + config.freeze_epochs,
+        "precision": usable_precision(config.precision, notice=True),
+        "logger": TensorBoardLogger(run_dir, name="", version=""),
+        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
+        "plugins": [WholeFiles()],
+    }
+    return lightning_trainer(**arguments)
