@@ -10,10 +10,14 @@ from paddy_lightning.config import TrainConfig
 
 
 def task(config: TrainConfig, run_dir: Path) -> None:
-    """Train here."""
+    """Train here, or in a process a device."""
     from paddy_lightning.check import check
+    from paddy_lightning.ranks import needs_ranks, run_ranks
 
     check(config)  # a wrong value is told before the slow imports
+    if needs_ranks(config):
+        run_ranks(__file__, config, run_dir)
+        return
     from paddy_lightning.training import train
 
     train(config, run_dir)

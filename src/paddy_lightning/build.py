@@ -12,7 +12,9 @@ import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
+from paddy_lightning import ranks
 from paddy_lightning.check import lightning_trainer
 from paddy_lightning.checkpoints import WholeFiles
 from paddy_lightning.classifier import Classifier
@@ -166,4 +168,9 @@ def make_trainer(
         "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
         "plugins": [WholeFiles()],
     }
+    if ranks.local_rank() is not None:
+        # What is frozen gets no gradient; and validation, whose shares are not equally long, must
+        # not wait for the others' buffers (FineTune sends them in time).
+        arguments["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        arguments["use_distributed_sampler"] = False  # the DataModule shares out by itself
     return lightning_trainer(**arguments)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from paddy_lightning.config import PredictConfig, Schedule, TrainConfig
 from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.quiet import leave_out_small_talk
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -82,9 +83,31 @@ def _check_trainer(config: TrainConfig) -> None:
             raise UserError(f"trainer.{name}: use {OWN_KNOBS[name]}")
         if name not in known:
             raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
-    if (devices := config.trainer.get("devices", 1)) not in (1, "1", "auto", [0]):
-        raise UserError(f"trainer.devices={devices}: a run uses one device for now; leave it out")
-    lightning_trainer(**{"logger": False, "enable_checkpointing": False, **config.trainer})
+    devices = num_devices(config)
+    if devices > 1 and config.batch_size % devices:
+        raise UserError(
+            f"batch_size={config.batch_size}: must be a multiple of the {devices} devices"
+        )
+    one = {"devices": 1} if devices > 1 else {}  # several are found when they are started
+    lightning_trainer(**{"logger": False, "enable_checkpointing": False, **config.trainer, **one})
+
+
+def num_devices(config: TrainConfig) -> int:
+    """How many devices ``trainer.devices`` asks for.
+
+    Raises:
+        UserError: Neither a number above 0 nor a list of devices.
+    """
+    devices = config.trainer.get("devices", 1)
+    if isinstance(devices, (list, tuple)) and devices:
+        return len(devices)
+    try:
+        count = int(devices)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
+        raise UserError(f"trainer.devices={devices}: give a number, such as 2, or a list, [0,1]")
+    return count
 
 
 def lightning_trainer(**arguments: Any) -> "Trainer":
@@ -96,6 +119,7 @@ def lightning_trainer(**arguments: Any) -> "Trainer":
     from pytorch_lightning import Trainer
     from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
 
+    leave_out_small_talk()
     try:
         return Trainer(**arguments)
     except (MisconfigurationException, ValueError, TypeError) as error:

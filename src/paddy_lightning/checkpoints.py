@@ -33,7 +33,7 @@ class Checkpoints(Checkpoint):
         """Save; the best first, so that what ``last.ckpt`` remembers is there."""
         del pl_module
         score = [float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")]
-        if score < self.score or not self.best.exists():
+        if score < self.score or self.score[0] == float("inf"):
             self.score = score
             trainer.save_checkpoint(self.best, weights_only=True)
         trainer.save_checkpoint(self.last)

@@ -135,7 +135,8 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
     Raises:
         UserError: No run there, or knobs that a resumed run cannot change.
     """
-    named = [word.removeprefix("resume=") for word in words if word.startswith("resume=")]
+    told = [word for word in words if word.startswith("resume=")]
+    named = [word.removeprefix("resume=").strip("'\"") for word in told]
     if not named or named[-1] == "null":
         return words
     for word in words:
@@ -174,6 +175,11 @@ def job_folder(number: int, overrides: list[str]) -> str:
 
 # When this module is imported, and not later: a launcher's worker imports it and no more.
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def child_environment() -> dict[str, str]:
+    """For another process of ours: as this one's, but with the user's own wish for tracebacks."""
+    return {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
 
 
 def quote_path(word: str, sweep: bool = False) -> str:

@@ -116,22 +116,34 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: Of the run.
         epoch: Says which epoch begins. Asked and not told, since Lightning makes a resumed run's
             first iterator before it tells samplers the epoch.
+        rank: Of several processes that train together.
+        world_size: How many they are.
     """
 
-    def __init__(self, rows: np.ndarray, seed: int, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        rows: np.ndarray,
+        seed: int,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.rows = rows
         self.seed = seed
         self.epoch = epoch
+        self.rank = rank
+        self.world_size = world_size
 
     def __len__(self) -> int:
-        """How many rows an epoch has."""
-        return len(self.rows)
+        """How many rows an epoch has for one rank."""
+        return len(self.rows) // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Every row once."""
+        """Every row once; of several ranks, each has every so-many-th of one common order."""
         epoch = self.epoch()
         order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        return ((int(row), epoch) for row in order)
+        ours = order[self.rank :: self.world_size][: len(self)]
+        return ((int(row), epoch) for row in ours)
 
 
 class PaddyDataModule(pl.LightningDataModule):
@@ -143,7 +155,7 @@ class PaddyDataModule(pl.LightningDataModule):
         class_names: In the order of the network's outputs.
         presize: How workers open a file.
         augment: What happens to a batch on the device.
-        batch_size: Pictures a step.
+        batch_size: Pictures a step, shared out among the ranks.
         num_workers: Processes that open pictures.
         seed: Of the run.
         tta: How many augmented views test-time augmentation adds to the plain one when
@@ -179,12 +191,14 @@ class PaddyDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
-        sampler = EpochSampler(rows, self.seed, self._epoch_to_load)
+        sampler = EpochSampler(rows, self.seed, self._epoch_to_load, *self._ranks())
         return self._loader(sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation rows, in the table's order."""
-        return self._loader(self.valid_rows.tolist(), keep_workers=True)
+        """The validation rows, in the table's order; of several ranks, each has its share."""
+        rank, world_size = self._ranks()
+        ours = self.valid_rows[rank::world_size]
+        return self._loader(ours.tolist(), keep_workers=True)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The validation rows, which are all rows of a table without a split."""
@@ -208,6 +222,10 @@ class PaddyDataModule(pl.LightningDataModule):
         progress: Any = self._trainer().fit_loop.epoch_progress.current
         return progress.processed
 
+    def _ranks(self) -> tuple[int, int]:
+        """Which of how many processes this is."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the loaders and the augmentation belong to a Trainer"
         return self.trainer
@@ -220,7 +238,7 @@ class PaddyDataModule(pl.LightningDataModule):
     ) -> DataLoader[Batch]:
         return DataLoader(
             self.pictures,
-            batch_size=self.batch_size,
+            batch_size=max(1, self.batch_size // self._ranks()[1]),
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,

@@ -55,6 +55,25 @@ class FineTune(pl.Callback):
         batches_before = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx
         torch.manual_seed(step_seed(self.seed, trainer.global_rank, batches_before))
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Of several ranks, validate with the batch statistics of the first, which are kept."""
+        if trainer.world_size > 1:
+            for buffer in pl_module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make sure that several ranks have trained the same weights.
+
+        Raises:
+            RuntimeError: They have drifted apart.
+        """
+        if trainer.world_size > 1:
+            ours = torch.stack([p.detach().double().sum() for p in pl_module.parameters()])
+            first = ours.clone()
+            torch.distributed.broadcast(first, 0)
+            if not torch.equal(ours, first):
+                raise RuntimeError(f"rank {trainer.global_rank} has other weights than the first")
+
 
 def step_seed(seed: int, rank: int, step: int) -> int:
     """A seed for torch's generators that no other (seed, rank, step) shares but by chance."""

@@ -1,7 +1,7 @@
 """Several devices: a process each, started as the sweep's jobs are.
 
-Lightning would start them itself, with Hydra's folders for arguments, and a sweep in each. Where
-``LOCAL_RANK`` is set it does not, and takes these.
+Lightning would start them itself, with Hydra's folders for arguments, and a sweep in each (its
+issue 11300). Where ``LOCAL_RANK`` is set it does not, and takes these.
 """
 
 import os
@@ -9,11 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from pathlib import Path
 
-POLL = 0.2  # seconds
+from paddy_lightning.check import num_devices
+from paddy_lightning.command_line import child_environment
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.run_folder import read_config
+
 DEVICES = "PADDY_DEVICES"  # environment variable: how many ranks there are
+POLL = 0.2  # seconds
+GRACE = 10  # seconds that a rank has to end after another one has
+SILENT = ("hydra.output_subdir=null", "hydra/job_logging=disabled")  # for all but the first
 
 
 def local_rank() -> int | None:
@@ -21,47 +29,72 @@ def local_rank() -> int | None:
     return int(os.environ["LOCAL_RANK"]) if DEVICES in os.environ else None
 
 
-def run_ranks(script: str, words: Sequence[str], devices: int) -> int:
-    """Run ``python <script> <words>`` once a device, as ranks of one training.
+def needs_ranks(config: TrainConfig) -> bool:
+    """Whether this process is to start a process a device."""
+    if config.resume:
+        config = read_config(Path(config.resume))
+    return num_devices(config) > 1 and local_rank() is None
 
-    Only the first writes; the others keep Hydra from making folders and logs.
 
-    Returns:
-        0 if all ended well, else the exit code of the first that did not; the others are ended.
+def run_ranks(script: str, config: TrainConfig, run_dir: Path) -> None:
+    """Run this command again, once a device, as ranks of one training; only the first writes.
+
+    Raises:
+        KeyboardInterrupt: A rank was interrupted.
+        SystemExit: With the exit code of the first rank that failed; the others are ended.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if config.resume:
+        config = read_config(Path(config.resume))
+    devices = num_devices(config)
+    words = list(HydraConfig.get().overrides.task)
+    if not any(word.startswith("resume=") for word in words):
+        folder = QuotedString(str(run_dir), Quote.single).with_quotes()
+        words.append(f"hydra.run.dir={folder}")
     shared = {
         DEVICES: str(devices),
         "NODE_RANK": "0",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(free_port()),
         # Otherwise every rank would take all cores for its matrices.
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices)),
     }
-    silent = ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
+    # What the others complain of is told only where the first has not complained itself.
+    complaints = [None, *(tempfile.TemporaryFile("w+") for _ in range(devices - 1))]  # noqa: SIM115
     ranks = [
         subprocess.Popen(
-            [sys.executable, script, *words, *(silent if rank else [])],
-            env=os.environ | shared | {"LOCAL_RANK": str(rank)},
+            [sys.executable, script, *words, *(SILENT if rank else ())],
+            env=child_environment() | shared | {"LOCAL_RANK": str(rank)},
+            stderr=complaint,
         )
-        for rank in range(devices)
+        for rank, complaint in enumerate(complaints)
     ]
     try:
-        while all(rank.poll() in (None, 0) for rank in ranks) and any(
-            rank.poll() is None for rank in ranks
-        ):
+        while all(rank.poll() in (None, 0) for rank in ranks) and ranks[0].poll() is None:
             time.sleep(POLL)
     except KeyboardInterrupt:
-        for rank in ranks:
-            rank.send_signal(signal.SIGTERM)
-        ranks[0].wait()  # it has a summary to write
-    failed = [rank.returncode for rank in ranks if rank.poll() not in (None, 0)]
-    if failed and ranks[0].poll() is None:
-        time.sleep(POLL)
+        ranks[0].send_signal(signal.SIGTERM)
+    failed = next((rank for rank in ranks if rank.poll()), ranks[0])
     for rank in ranks:
-        if rank.poll() is None:
+        try:
+            rank.wait(GRACE)
+        except subprocess.TimeoutExpired:
             rank.kill()
-        rank.wait()
-    return failed[0] if failed else 0
+            rank.wait()
+    complaint = complaints[ranks.index(failed)]
+    if complaint is not None and ranks[0].returncode in (0, -signal.SIGKILL):
+        complaint.seek(0)
+        print(complaint.read(), file=sys.stderr)
+    if failed.returncode == 130:
+        raise KeyboardInterrupt
+    if failed.returncode:
+        raise SystemExit(1)
+
+
+def free_port() -> int:
+    """A port on this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

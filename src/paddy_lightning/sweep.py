@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import check
-from paddy_lightning.command_line import FULL_ERROR, SWEPT, explain, full_error
+from paddy_lightning.command_line import SWEPT, child_environment, explain
 from paddy_lightning.config import FIND, TrainConfig, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import read_config, read_summary
@@ -64,8 +64,7 @@ def run_as_process(script: str, config: DictConfig) -> None:
             log.info("%s  is done already", folder)
             return
         words = [f"resume={folder}"]
-    environment = {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
-    job = subprocess.Popen([sys.executable, script, *words], env=environment)
+    job = subprocess.Popen([sys.executable, script, *words], env=child_environment())
     try:
         code = job.wait()
     except KeyboardInterrupt:
@@ -135,6 +134,9 @@ def check_values(override: Override) -> None:
 class Sweep(Callback):
     """Looks at every value before anything is trained, and at every answer afterwards."""
 
+    num_jobs = 0
+    started = 0.0
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the whole sweep for a value that is wrong by itself.
 
@@ -157,17 +159,11 @@ class Sweep(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """After the first job, say how long the others may take."""
-        done = int(config.hydra.job.num) + 1
-        if done == 1 and self.num_jobs > 1:
+        if self.num_jobs > 1 and config.hydra.job.num == 0:
             seconds = (time.monotonic() - self.started) * (self.num_jobs - 1)
             hours, minutes = divmod(round(seconds / 60), 60)
-            log.info(
-                "%d of %d jobs done; some %d:%02d h still to come",
-                done,
-                self.num_jobs,
-                hours,
-                minutes,
-            )
+            left = f"some {hours}:{minutes:02} h still to come"
+            log.info("1 of %d jobs done; %s", self.num_jobs, left)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the runs.

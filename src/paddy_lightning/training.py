@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from paddy_lightning import ranks
 from paddy_lightning.atomic import remove_leftovers, write_json, written_whole
 from paddy_lightning.build import build, make_trainer, phases_of, split_readable
-from paddy_lightning.check import check
+from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import FIND, TrainConfig, Tta
@@ -63,14 +64,17 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         return resume(config.resume, config.num_workers, config.trainer)
     leave_out_small_talk()
     check(config)
-    run_dir = new_run_folder(run_dir)
+    refuse_devices_in_one_process(config)
+    folder = Path(run_dir or "") if ranks.local_rank() else new_run_folder(run_dir)
     data = open_data(config.data)
     log.info(describe(data))
     table = split_readable(config, data)
     if config.lr == FIND:
-        config = replace(config, lr=_find_lr(config, run_dir, data, table)["valley"])
+        if ranks.local_rank() is not None:
+            raise UserError("lr=find: goes with one device; run lr_find.py, and give its rate")
+        config = replace(config, lr=_find_lr(config, folder, data, table)["valley"])
         log.info("lr=find: %.2e, the valley", config.lr)
-    return _run(config, run_dir, data, table)
+    return _run(config, folder, data, table)
 
 
 def resume(
@@ -102,6 +106,7 @@ def resume(
     config.trainer |= trainer or {}
     config.num_workers = config.num_workers if num_workers is None else num_workers
     check(config)
+    refuse_devices_in_one_process(config)
     data = open_data(config.data)
     log.info(describe(data))
     return _run(config, run_dir, data, csv_table(run_dir / "pictures.csv"), earlier)
@@ -142,6 +147,18 @@ def _find_lr(
     return rates
 
 
+def refuse_devices_in_one_process(config: TrainConfig) -> None:
+    """Several devices need the script, which starts a process for each.
+
+    Raises:
+        UserError: They are asked for otherwise.
+    """
+    if num_devices(config) > 1 and ranks.local_rank() is None:
+        raise UserError(
+            "trainer.devices: several are for train.py, which starts a process for each"
+        )
+
+
 def _run(
     config: TrainConfig,
     run_dir: Path,
@@ -166,6 +183,9 @@ def _run(
     callbacks = [FineTune(phases_of(config), config.seed), run_log, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
+    if ranks.local_rank():  # the first rank keeps the run's folder
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
+        return {}
     if earlier is None:
         write_table(run_dir / "pictures.csv", table)
         save_config(run_dir, config)

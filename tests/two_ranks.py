@@ -1,0 +1,57 @@
+"""One of several ranks, as a script: trains, and writes down what it saw and ended with."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from paddy_lightning.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.classifier import Classifier
+from paddy_lightning.config import DataConfig, Source, TrainConfig
+from paddy_lightning.fine_tune import FineTune
+from paddy_lightning.ranks import local_rank
+from paddy_lightning.table import open_data
+
+
+class Witness(pl.Callback):
+    """Which pictures each epoch trained on, and which body weights moved."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+        self.bodies: list[torch.Tensor] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.seen.append([])
+        self.bodies.append(pl_module.model.body.conv1[0].weight.detach().clone())
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        self.seen[-1] += batch.index.tolist()
+
+
+def main(root: str, out: str) -> None:
+    config = TrainConfig(
+        data=DataConfig(Source.folder, root), arch="resnet10t", weights="none",
+        presize=(48, 40), size=(40, 32), epochs=2, freeze_epochs=1, batch_size=16, num_workers=0,
+        lr=1e-2, trainer={"devices": 2, "accelerator": "cpu"},
+    )  # fmt: skip
+    data = open_data(config.data)
+    module, datamodule = build(config, data, split_readable(config, data), Classifier)
+    witness = Witness()
+    callbacks: list[pl.Callback] = [witness, FineTune(phases_of(config), config.seed)]
+    trainer = make_trainer(config, Path(out, "run"), len(datamodule.train_rows), callbacks)
+    trainer.fit(module, datamodule=datamodule)
+    told: dict[str, Any] = {
+        "state": module.state_dict(),
+        "seen": witness.seen,
+        "bodies": witness.bodies,
+    }
+    told |= {name: float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")}
+    torch.save(told, Path(out, f"rank{local_rank()}.pt"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
