@@ -30,7 +30,7 @@ from paddy_lightning.predict import (
     usable_precision,
 )
 from paddy_lightning.schedule import Phase, fine_tune, one_cycle
-from paddy_lightning.split import split_table
+from paddy_lightning.split import split_as_told
 from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet
 
@@ -126,8 +126,7 @@ def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
         table = table.drop(index=broken.index).reset_index(drop=True)
         if table["label"].nunique() < 2:
             raise UserError(f"{data.root}: fewer than two classes are left without them")
-    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
-    return split_table(table, data.root, *how)
+    return split_as_told(config, table, data.root)
 
 
 def checkpoint_facts(
@@ -138,6 +137,7 @@ def checkpoint_facts(
     return {
         "arch": resolve_arch(config.arch)[0],
         "class_names": class_names,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "mean": model.mean,
         "std": model.std,
         "data": plain(data.config),

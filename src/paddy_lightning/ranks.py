@@ -13,10 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from paddy_lightning.atomic import write_json
 from paddy_lightning.check import num_devices
 from paddy_lightning.command_line import child_environment
 from paddy_lightning.config import TrainConfig
-from paddy_lightning.run_folder import read_config
+from paddy_lightning.run_folder import read_config, read_summary
 
 DEVICES = "PADDY_DEVICES"  # environment variable: how many ranks there are
 POLL = 0.2  # seconds
@@ -53,24 +54,38 @@ def run_ranks(script: str, config: TrainConfig, run_dir: Path) -> None:
     if not any(word.startswith("resume=") for word in words):
         folder = QuotedString(str(run_dir), Quote.single).with_quotes()
         words.append(f"hydra.run.dir={folder}")
-    shared = {
-        DEVICES: str(devices),
-        "NODE_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        # Otherwise every rank would take all cores for its matrices.
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices)),
-    }
     # What the others complain of is told only where the first has not complained itself.
     complaints = [None, *(tempfile.TemporaryFile("w+") for _ in range(devices - 1))]  # noqa: SIM115
+    environment = rank_environment(devices)
     ranks = [
         subprocess.Popen(
             [sys.executable, script, *words, *(SILENT if rank else ())],
-            env=child_environment() | shared | {"LOCAL_RANK": str(rank)},
+            env=environment | {"LOCAL_RANK": str(rank)},
             stderr=complaint,
         )
         for rank, complaint in enumerate(complaints)
     ]
+    failed = wait_for(ranks)
+    complaint = complaints[ranks.index(failed)]
+    if complaint is not None and ranks[0].returncode in (0, -signal.SIGKILL):
+        complaint.seek(0)
+        print(complaint.read(), file=sys.stderr)
+    if failed.returncode == 130:
+        raise KeyboardInterrupt
+    if failed.returncode:
+        summary = read_summary(run_dir)
+        if summary.get("status") == "running":  # the first was ended while it waited for another
+            reason = f"rank {ranks.index(failed)} failed"
+            write_json(run_dir / "summary.json", summary | {"status": "failed", "reason": reason})
+        raise SystemExit(1)
+
+
+def wait_for(ranks: "list[subprocess.Popen[bytes]]") -> "subprocess.Popen[bytes]":
+    """Wait for all; when one fails or this process is interrupted, the others are ended.
+
+    Returns:
+        The first that failed, or else the first.
+    """
     try:
         while all(rank.poll() in (None, 0) for rank in ranks) and ranks[0].poll() is None:
             time.sleep(POLL)
@@ -83,14 +98,19 @@ def run_ranks(script: str, config: TrainConfig, run_dir: Path) -> None:
         except subprocess.TimeoutExpired:
             rank.kill()
             rank.wait()
-    complaint = complaints[ranks.index(failed)]
-    if complaint is not None and ranks[0].returncode in (0, -signal.SIGKILL):
-        complaint.seek(0)
-        print(complaint.read(), file=sys.stderr)
-    if failed.returncode == 130:
-        raise KeyboardInterrupt
-    if failed.returncode:
-        raise SystemExit(1)
+    return failed
+
+
+def rank_environment(devices: int) -> dict[str, str]:
+    """What Lightning wants to know of processes that it did not start."""
+    return child_environment() | {
+        DEVICES: str(devices),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        # Otherwise every rank would take all cores for its matrices.
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // devices)),
+    }
 
 
 def free_port() -> int:

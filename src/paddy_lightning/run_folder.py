@@ -117,9 +117,13 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
 
 
 def first_summary(
-    config: TrainConfig, run_dir: Path, facts: dict[str, Any], table: pd.DataFrame
+    config: TrainConfig,
+    run_dir: Path,
+    facts: dict[str, Any],
+    table: pd.DataFrame,
+    earlier: Summary,
 ) -> Summary:
-    """What is known of a run before it trains."""
+    """What is known of a run before it trains; ``earlier`` is of a run that goes on."""
     num_valid = int(table["is_valid"].sum())
     return {
         "status": "running",
@@ -128,10 +132,12 @@ def first_summary(
         "valid_loss": None,
         "tta_error_rate": None,
         "epochs": config.epochs + config.freeze_epochs,
+        "seconds": earlier.get("seconds", 0),
         "images_per_second": None,
         "num_train": len(table) - num_valid,
         "num_valid": num_valid,
         "arch": facts["arch"],
+        "num_parameters": facts["num_parameters"],
         "lr": config.lr,
         "seed": config.seed,
         "versions": versions(),

@@ -24,7 +24,7 @@ from paddy_lightning.datamodule import EpochSampler, Pictures, Presize
 from paddy_lightning.figures import new_figure, save_figures
 from paddy_lightning.model import build_model, resolve_arch
 from paddy_lightning.presize import to_rgb
-from paddy_lightning.split import split_table
+from paddy_lightning.split import split_as_told
 from paddy_lightning.table import describe, open_data
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def _stages(config: TrainConfig) -> Iterator[np.ndarray | Tensor]:
 def _training_pictures(config: TrainConfig) -> tuple[Pictures, list[int]]:
     """The data set as training opens it, and its training rows in the order of the first epoch."""
     data = open_data(config.data)
-    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
-    table = split_table(data.train, data.root, *how)
+    table = split_as_told(config, data.train, data.root)
     presize = Presize(config.presize, config.resize, config.pad_mode, config.draft)
     labels = pd.Categorical(table["label"]).codes.astype(np.int64)
     pictures = Pictures(data.root, table["file"], labels, presize, config.seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paddy_lightning.config import Split
+from paddy_lightning.config import Split, TrainConfig
 from paddy_lightning.duplicates import equal_files
 from paddy_lightning.errors import UserError, nearest
 
@@ -57,6 +57,12 @@ def split_table(
         table = fold_split(table, fold or 0, folds, seed, stratified, groups)
     _say_what_is_missing(table)
     return table
+
+
+def split_as_told(config: TrainConfig, table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """``split_table`` by the knobs of a config."""
+    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
+    return split_table(table, root, *how)
 
 
 def random_split(table: pd.DataFrame, valid_share: float = 0.2, seed: int = 42) -> pd.DataFrame:

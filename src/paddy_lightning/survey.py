@@ -16,7 +16,7 @@ from paddy_lightning.config import SurveyConfig
 from paddy_lightning.duplicates import HASHED_SIZE, alike_pairs, equal_files, perceptual_hash
 from paddy_lightning.errors import UserError
 from paddy_lightning.presize import open_presized
-from paddy_lightning.split import split_table
+from paddy_lightning.split import split_as_told
 from paddy_lightning.table import (
     DataSet,
     describe,
@@ -53,8 +53,7 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
 
     data = open_data(config.data)
     log.info(describe(data))
-    how = (config.split, config.split_seed, config.fold, config.folds, config.group)
-    table = split_table(data.train, data.root, *how)
+    table = split_as_told(config, data.train, data.root)
     rows = survey(data, table, default_num_workers(config.num_workers))
     write_table(run_dir / "survey.csv", rows)
     if (sheet := contact_sheet(rows)) is not None:

@@ -189,9 +189,7 @@ def _run(
     if earlier is None:
         write_table(run_dir / "pictures.csv", table)
         save_config(run_dir, config)
-    summary = first_summary(config, run_dir, facts, table)
-    summary["seconds"] = (earlier or {}).get("seconds", 0)
-    summary["num_parameters"] = sum(p.numel() for p in module.parameters())
+    summary = first_summary(config, run_dir, facts, table, earlier or {})
     with locked(run_dir), summarised(run_dir, summary):
         remove_leftovers(run_dir)
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
