@@ -31,12 +31,20 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py"])
-def test_help_is_complete_and_needs_no_torch(script: str, run_script: Script) -> None:
+@pytest.mark.parametrize(
+    ("script", "knob"),
+    [
+        ("train.py", "arch=resnet26d"),
+        ("predict.py", "tta=off"),
+        ("lr_find.py", "arch=resnet26d"),
+        ("survey.py", "show=false"),
+        ("interpret.py", "run=null"),
+        ("compare.py", "runs=null"),
+    ],
+)
+def test_help_is_complete_and_needs_no_torch(script: str, knob: str, run_script: Script) -> None:
     result = run_script(script, "--help", PYTHONPROFILEIMPORTTIME="1")
-    assert result.returncode == 0
-    knobs = {"train.py": "arch=resnet26d", "predict.py": "tta=off"}
-    assert knobs[script] in result.stdout
+    assert result.returncode == 0 and knob in result.stdout
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
     assert "hydra" in imported and not imported & {"torch", "timm", "pandas", "pytorch_lightning"}
 
@@ -119,9 +127,9 @@ def test_the_whole_traceback_on_demand(run_script: Script) -> None:
     assert result.returncode == 1 and "Traceback" in result.stderr
 
 
-def test_without_a_hub_the_ways_out_are_named(run_script: Script, stripes: Path) -> None:
-    result = run_script("train.py", "data=paddy", f"data.root={stripes}")
-    assert result.returncode == 1
+def test_without_a_hub_the_ways_out_are_named(run_script: Script, tmp_path: Path) -> None:
+    result = run_script("train.py")
+    assert result.returncode == 1 and not (tmp_path / "data").exists(), "drew data for nothing"
     for way in ("weights=none", "weights=FILE", "arch=tf_efficientnet_lite0"):
         assert way in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
@@ -175,6 +183,28 @@ def test_predicting_from_nothing_is_refused(
     assert result.returncode == 1 and message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        ("survey.py", "fold=9", "fold=9: must be from 0 to 4"),
+        ("survey.py", "data.root=missing", "missing: no such folder"),
+        ("survey.py", "sho=true", "sho: no such knob; did you mean show?"),
+        ("lr_find.py", "arch=resnet26dd", "timm has no such model; did you mean resnet26d"),
+        ("interpret.py", "", "say which run, with run=RUN_FOLDER"),
+        ("interpret.py", "run=missing", "missing: not a run folder"),
+        ("compare.py", "", "say which runs, with runs=SWEEP_FOLDER"),
+        ("compare.py", "runs=missing", "runs=missing: no run there"),
+    ],
+)
+def test_a_mistake_with_any_script_is_one_sentence(
+    script: str, words: str, message: str, run_script: Script, tmp_path: Path
+) -> None:
+    result = run_script(script, *words.split())
+    assert result.returncode in (1, 2) and message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not any(path.is_file() for path in tmp_path.rglob("*")), "something was left behind"
 
 
 @given(st.text(st.characters(exclude_characters="\0\n,$", codec="utf-8"), min_size=1))

@@ -29,11 +29,11 @@ def check(config: TrainConfig) -> None:
     Raises:
         UserError: Names the knob, what is wrong with its value, and what to do.
     """
-    check_counts(config, epochs=0, freeze_epochs=0, folds=2, split_seed=0, seed=0)
+    check_counts(config, epochs=0, freeze_epochs=0, seed=0)
+    check_split(config)
     check_counts(config, batch_size=1, num_workers=0)
-    for name in ("seed", "split_seed"):
-        if getattr(config, name) >= 2**32:
-            raise UserError(f"{name}={getattr(config, name)}: must be below 2**32")
+    if config.seed >= 2**32:
+        raise UserError(f"seed={config.seed}: must be below 2**32")
     if config.epochs + config.freeze_epochs == 0:
         raise UserError("epochs=0 freeze_epochs=0: nothing to train; set one of them")
     if config.unfrozen_lr is not None:
@@ -43,14 +43,25 @@ def check(config: TrainConfig) -> None:
             raise UserError(f"unfrozen_lr={config.unfrozen_lr}: must be above 0, such as 1e-4")
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
-    if config.fold is not None and not 0 <= config.fold < config.folds:
-        raise UserError(f"fold={config.fold}: must be from 0 to {config.folds - 1} (folds - 1)")
     if config.precision not in PRECISIONS:
         near = nearest(config.precision, PRECISIONS)
         raise UserError(f"precision={config.precision}: not one of {', '.join(PRECISIONS)}{near}")
     _check_augment(config)
     _check_trainer(config)
     _check_model(config)
+
+
+def check_split(config: TrainConfig) -> None:
+    """Refuse a split that no data could have.
+
+    Raises:
+        UserError: Names the knob.
+    """
+    check_counts(config, folds=2, split_seed=0)
+    if config.fold is not None and not 0 <= config.fold < config.folds:
+        raise UserError(f"fold={config.fold}: must be from 0 to {config.folds - 1} (folds - 1)")
+    if config.split_seed >= 2**32:
+        raise UserError(f"split_seed={config.split_seed}: must be below 2**32")
 
 
 def check_counts(config: TrainConfig | PredictConfig, **least: int) -> None:

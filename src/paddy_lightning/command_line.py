@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -44,6 +45,7 @@ PATHS = {
 }  # knobs whose value is a path
 RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
+GRACE = 10  # seconds
 SWEPT = "PADDY_SWEPT"  # environment variable: the knobs that a sweep varies
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
@@ -180,6 +182,18 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 def child_environment() -> dict[str, str]:
     """For another process of ours: as this one's, but with the user's own wish for tracebacks."""
     return {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
+
+
+def end_child(job: "subprocess.Popen[bytes]") -> None:
+    """Wait for an interrupted job, and tell it where only we have been told.
+
+    Ctrl-C on a terminal reaches the job as well; a signal sent to this process does not.
+    """
+    try:
+        job.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        job.terminate()
+        job.wait()
 
 
 def quote_path(word: str, sweep: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +118,10 @@ def read_knobs(folder: Path) -> dict[str, str]:
         if path.is_file():
             known = {field.name for field in fields(TrainConfig)}
             told = yaml.safe_load(path.read_text())
-            config = TrainConfig(**{name: told[name] for name in told if name in known})
-            return {name: _text(value) for name, value in _flat(plain(config))}
+            told = {name: told[name] for name in told if name in known}
+            with suppress(UserError):  # a refused value stays as it was typed
+                told = plain(TrainConfig(**told))
+            return {name: _text(value) for name, value in _flat(told)}
     return {}
 
 

@@ -18,6 +18,7 @@ from paddy_lightning.errors import UserError, nearest
 from paddy_lightning.weights import (
     PACKAGED,
     check_names,
+    has_package,
     packaged_weights,
     read_weights,
     require_hub,
@@ -135,6 +136,20 @@ def resolve_arch(arch: str) -> tuple[str, PretrainedCfg]:
     return (f"{base}.{config.tag}" if config.tag else base), config
 
 
+def require_pretrained(arch: str) -> None:
+    """Return if the pretrained weights of an arch are at hand or can be fetched.
+
+    Raises:
+        UserError: Neither; the message names the ways out.
+    """
+    arch, config = resolve_arch(arch)
+    if arch == PACKAGED and has_package():
+        return
+    if not config.hf_hub_id:
+        raise UserError(f"arch={arch}: timm has no pretrained weights; set weights=none")
+    require_hub(arch, config.hf_hub_id)
+
+
 def param_groups(model: nn.Module, weight_decay: float = 0.01) -> list[dict[str, Any]]:
     """Body and head, each with and without decay, in this order; fastai's rules.
 
@@ -171,11 +186,9 @@ def _source(
 ) -> dict[str, Any]:
     """The arguments that make ``timm.create_model`` load from the right place."""
     if weights == "pretrained":
+        require_pretrained(arch)
         state = packaged_weights() if arch == PACKAGED else None
         if state is None:
-            if not config.hf_hub_id:
-                raise UserError(f"arch={arch}: timm has no pretrained weights; set weights=none")
-            require_hub(arch, config.hf_hub_id)
             return {}
     else:
         state = read_weights(Path(weights))

@@ -15,13 +15,12 @@ from pathlib import Path
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import num_devices
-from paddy_lightning.command_line import child_environment
+from paddy_lightning.command_line import GRACE, child_environment, end_child
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.run_folder import read_config, read_summary
 
 DEVICES = "PADDY_DEVICES"  # environment variable: how many ranks there are
 POLL = 0.2  # seconds
-GRACE = 10  # seconds that a rank has to end after another one has
 SILENT = ("hydra.output_subdir=null", "hydra/job_logging=disabled")  # for all but the first
 
 
@@ -90,7 +89,7 @@ def wait_for(ranks: "list[subprocess.Popen[bytes]]") -> "subprocess.Popen[bytes]
         while all(rank.poll() in (None, 0) for rank in ranks) and ranks[0].poll() is None:
             time.sleep(POLL)
     except KeyboardInterrupt:
-        ranks[0].send_signal(signal.SIGTERM)
+        end_child(ranks[0])
     failed = next((rank for rank in ranks if rank.poll()), ranks[0])
     for rank in ranks:
         try:

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from paddy_lightning.check import check_counts, check_split
 from paddy_lightning.config import SurveyConfig
 from paddy_lightning.duplicates import HASHED_SIZE, alike_pairs, equal_files, perceptual_hash
 from paddy_lightning.errors import UserError
@@ -51,6 +52,8 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
     from paddy_lightning.datamodule import default_num_workers
     from paddy_lightning.figures import contact_sheet, save_figures
 
+    check_split(config)
+    check_counts(config, num_workers=0)
     data = open_data(config.data)
     log.info(describe(data))
     table = split_as_told(config, data.train, data.root)

@@ -28,13 +28,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import check
-from paddy_lightning.command_line import SWEPT, child_environment, explain
+from paddy_lightning.command_line import SWEPT, child_environment, end_child, explain
 from paddy_lightning.config import FIND, TrainConfig, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import read_config, read_summary
 
 log = logging.getLogger(__name__)
-GRACE = 5  # seconds
 MAY_CHANGE = {"num_workers", "trainer", "resume"}  # between a run and what goes on with it
 
 
@@ -68,7 +67,7 @@ def run_as_process(script: str, config: DictConfig) -> None:
     try:
         code = job.wait()
     except KeyboardInterrupt:
-        end(job)
+        end_child(job)
         code = 130
     if code == 130:
         swept = QuotedString(hydra.sweep.dir, Quote.single).with_quotes()
@@ -100,18 +99,6 @@ def refuse_another_run(folder: Path, config: DictConfig) -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
-
-
-def end(job: "subprocess.Popen[bytes]") -> None:
-    """Wait for an interrupted job, and tell it where only we have been told.
-
-    Ctrl-C on a terminal reaches the job as well; a signal sent to this process does not.
-    """
-    try:
-        job.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        job.terminate()
-        job.wait()
 
 
 def check_values(override: Override) -> None:

