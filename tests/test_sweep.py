@@ -151,5 +151,6 @@ def test_any_launcher_gives_the_same_numbers(
     assert len(basic) == 4 and basic.keys() == other.keys()
     for name, job in basic.items():
         assert job["error_rate"] == other[name]["error_rate"]
-        assert job["valid_loss"] == other[name]["valid_loss"]
+        # joblib gives its workers fewer threads, which sum in another order.
+        assert job["valid_loss"] == pytest.approx(other[name]["valid_loss"], rel=1e-4)
     assert (tmp_path / "other" / "comparison.csv").exists()
