@@ -153,7 +153,8 @@ def sentence(best: pd.DataFrame, other: pd.DataFrame) -> str:
     if pictures[0] != pictures[1]:
         return "validated on other pictures: not comparable one by one"
     ours, theirs, p = paired(other, best)
-    counts = f"{theirs} pictures only the best gets right, {ours} only this (p = {p:.3f})"
+    chance = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    counts = f"{theirs} pictures only the best gets right, {ours} only this ({chance})"
     if p < LEVEL:
         return f"worse: {counts}"
     return f"cannot tell with {len(best)} pictures: {counts}"
