@@ -1,4 +1,6 @@
 import json
+import os
+import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from paddy_lightning.config import Tta
 from paddy_lightning.errors import UserError
-from paddy_lightning.predict import join_views, predictions_table
+from paddy_lightning.predict import join_views, load_checkpoint, predictions_table
 from paddy_lightning.submission import submission
 
 
@@ -64,3 +66,23 @@ def test_a_submission_with_gaps_is_refused(
     sample.write_text("image_id,label\n" + ids)
     with pytest.raises(UserError, match="its ids are not the predicted pictures"):
         submission(predictions, sample)
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
+    trace = tmp_path / "was here"
+    torch.save({"hyper_parameters": Payload(trace), "state_dict": {}}, tmp_path / "evil.ckpt")
+    (tmp_path / "plain.ckpt").write_bytes(pickle.dumps(Payload(trace)))
+    for name in ("evil.ckpt", "plain.ckpt"):
+        with pytest.raises(UserError, match=r"not a checkpoint made by train\.py"):
+            load_checkpoint(tmp_path / name)
+    assert not trace.exists()

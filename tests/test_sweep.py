@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,41 @@ def test_a_jobs_folder_is_safe_to_type(values: list[str], number: int) -> None:
         name = job_folder(number, overrides)
     assert len(name) <= 80 and name.split("_")[0].split("-")[0] == str(number)
     assert all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
+
+
+def test_control_c_ends_the_sweep_and_names_what_goes_on(
+    run_script: Script, stripes: Path, tmp_path: Path
+) -> None:
+    words = ["-m", "seed=1,2,3", "arch=mobilenetv3_small_050", "size=40x32", *SMALL]
+    words += ["data=paddy", f"data.root={stripes}", "hydra.sweep.dir=sweep", "epochs=8"]
+    sweep = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    second = tmp_path / "sweep" / "1_seed-2"
+    try:
+        deadline = time.monotonic() + 200
+        while not (second / "checkpoints" / "last.ckpt").exists():
+            assert time.monotonic() < deadline and sweep.poll() is None
+            time.sleep(0.05)
+        os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does
+        told, _ = sweep.communicate(timeout=60)
+    finally:
+        if sweep.poll() is None:
+            os.killpg(sweep.pid, signal.SIGKILL)
+    assert sweep.returncode == 130
+    jobs = answers(tmp_path / "sweep")
+    assert {name: job["status"] for name, job in jobs.items()} == {
+        "0_seed-1": "done",
+        "1_seed-2": "interrupted",
+    }
+    (command,) = (line.split(": ", 1)[1] for line in told.splitlines() if "this goes on" in line)
+    result = run_script("train.py", *shlex.split(command)[2:])
+    assert result.returncode == 0, result.stderr
+    assert [job["status"] for job in answers(tmp_path / "sweep").values()] == ["done"] * 3
 
 
 @pytest.mark.slow

@@ -96,9 +96,7 @@ def _check_trainer(config: TrainConfig) -> None:
             raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
     devices = num_devices(config)
     if devices > 1 and config.batch_size % devices:
-        raise UserError(
-            f"batch_size={config.batch_size}: must be a multiple of the {devices} devices"
-        )
+        raise UserError(f"batch_size={config.batch_size}: must divide among {devices} devices")
     one = {"devices": 1} if devices > 1 else {}  # several are found when they are started
     lightning_trainer(**{"logger": False, "enable_checkpointing": False, **config.trainer, **one})
 

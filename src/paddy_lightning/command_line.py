@@ -219,7 +219,9 @@ def explain(error: Exception, kind: type[Any]) -> str:
         near = nearest(match[1], {*known, *(name.split(".")[-1] for name in known)})
         return f"{match[1]}: no such knob{near or '; --help lists them'}"
     if match := re.match(r"In '[\w/]+': Could not find '([\w/.-]+)/([^/]+)'", first):
-        return f"{match[1]}={match[2]}: no such choice; there is {', '.join(choices(match[1]))}"
+        known = choices(match[1])
+        near = nearest(match[2], known)
+        return f"{match[1]}={match[2]}: no such choice{near or ';'} there is {', '.join(known)}"
     if match := re.match(r"Ambiguous value for argument '(.+)'", first):
         return f"{match[1]}: several values make a sweep; add -m (or quote what is one value)"
     key = getattr(cause, "full_key", None)

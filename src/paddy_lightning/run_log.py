@@ -103,7 +103,10 @@ def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summa
     """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
     knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
     knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
-    names = ("error_rate", "valid_loss", "tta_error_rate", "macro_f1", "seconds")
+    names = (
+        *("error_rate", "error_low", "error_high", "tta_error_rate", "valid_loss", "macro_f1"),
+        *("seconds", "images_per_second", "num_parameters"),
+    )
     metrics = {name: summary[name] for name in names}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
