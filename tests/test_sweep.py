@@ -74,7 +74,7 @@ def test_a_combination_that_cannot_work_is_a_failed_row(
 def test_a_killed_job_is_a_row_and_the_others_run(stripes: Path, tmp_path: Path) -> None:
     words = ["-m", "seed=1,2", "arch=mobilenetv3_small_050", "size=40x32", *SMALL]
     words += ["data=paddy", f"data.root={stripes}", "hydra.sweep.dir=sweep"]
-    words += ["trainer.limit_train_batches=1", "epochs=60"]
+    words += ["trainer.limit_train_batches=1", "epochs=20"]
     sweep = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *words],
         cwd=tmp_path,
