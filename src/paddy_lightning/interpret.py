@@ -175,7 +175,7 @@ def reliability(valid: pd.DataFrame) -> pd.DataFrame:
     """
     right = valid["label"] == valid["predicted"]
     bins = pd.cut(valid["confidence"], EDGES, include_lowest=True)
-    grouped = valid.assign(accuracy=right).groupby(bins, observed=True)
+    grouped = valid[["confidence", "loss"]].assign(accuracy=right).groupby(bins, observed=True)
     return grouped.agg(
         confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), count=("loss", "size")
     ).reset_index(drop=True)
