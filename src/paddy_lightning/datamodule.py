@@ -19,7 +19,6 @@ from paddy_lightning.presize import CENTRE, open_presized
 from paddy_lightning.random_numbers import uniform
 
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
-NO_LABEL = -1
 UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
 
 
