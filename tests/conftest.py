@@ -17,6 +17,12 @@ settings.load_profile("offline")
 SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Presized pictures go to a folder of the session, not to the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def golden() -> Path:
     """The folder of values measured from fastai."""

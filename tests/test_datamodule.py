@@ -10,7 +10,8 @@ from torch import Tensor
 
 from paddy_lightning.augment import Augment
 from paddy_lightning.config import Resize
-from paddy_lightning.datamodule import Batch, EpochSampler, PaddyDataModule, Presize
+from paddy_lightning.datamodule import Batch, EpochSampler, PaddyDataModule
+from paddy_lightning.presize import Presize
 from paddy_lightning.split import random_split
 from paddy_lightning.table import labelled_table
 

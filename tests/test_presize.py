@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from paddy_lightning.config import PadMode, Resize
+from paddy_lightning.config import PadMode, Resize, Size
 from paddy_lightning.errors import UserError
-from paddy_lightning.presize import Box, fit, open_presized, resize_box
+from paddy_lightning.presize import Box, Presize, cut, fit, open_presized, resize_box
 
 SIDES = st.integers(1, 700)
 
@@ -32,26 +32,36 @@ def test_boxes_and_pixels_are_fastais(golden: Path) -> None:
         resize = Resize(case["resize"]["method"])
         box = resize_box((height, width), (out_height, out_width), resize)
         assert box == Box(*case["crop_box_tl"], *case["crop_box_wh"]), case["spec"]
-        result = fit(ramp(width, height), (out_height, out_width), resize)
+        size = (out_height, out_width)
+        whole = np.array(fit(ramp(width, height), Presize(size, resize)))
+        result = Image.fromarray(cut(whole, size))
         assert result.size == (out_width, out_height)
         for probe in case["probes"]:
             pixel = np.array(result.getpixel(tuple(probe["out_xy"])), int)
             assert np.abs(pixel - probe["rgb"]).max() <= 1, (case["spec"], probe)
 
 
-@given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(Resize), st.sampled_from(PadMode))
+@given(
+    st.tuples(SIDES, SIDES),
+    st.tuples(SIDES, SIDES),
+    st.sampled_from(Resize),
+    st.sampled_from(PadMode),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
 def test_any_shape_becomes_the_asked_one(
-    height: int, width: int, out_height: int, out_width: int, resize: Resize, pad_mode: PadMode
+    source: Size, size: Size, resize: Resize, pad_mode: PadMode, place: tuple[float, float]
 ) -> None:
-    result = fit(Image.new("RGB", (width, height)), (out_height, out_width), resize, pad_mode)
-    assert (result.height, result.width, result.mode) == (out_height, out_width, "RGB")
+    whole = fit(Image.new("RGB", source), Presize(size, resize, pad_mode))
+    assert whole.mode == "RGB"
+    assert cut(np.array(whole), size, place).shape == (*size, 3)
+    assert resize is Resize.crop or (whole.height, whole.width) == size
 
 
-@given(SIDES, SIDES, SIDES, SIDES, st.floats(0, 1), st.floats(0, 1))
+@given(SIDES, SIDES, SIDES, SIDES)
 def test_a_crop_lies_inside_and_a_pad_around(
-    height: int, width: int, out_height: int, out_width: int, down: float, right: float
+    height: int, width: int, out_height: int, out_width: int
 ) -> None:
-    inside = resize_box((height, width), (out_height, out_width), Resize.crop, (down, right))
+    inside = resize_box((height, width), (out_height, out_width), Resize.crop)
     assert 0 <= inside.left <= inside.left + inside.width <= width
     assert 0 <= inside.top <= inside.top + inside.height <= height
     around = resize_box((height, width), (out_height, out_width), Resize.pad)
@@ -59,12 +69,31 @@ def test_a_crop_lies_inside_and_a_pad_around(
     assert around.top <= 0 and around.top + around.height >= height
 
 
+@given(SIDES, SIDES, SIDES, SIDES)
+def test_what_a_crop_is_cut_from_shows_nearly_all_and_its_middle_is_the_box(
+    height: int, width: int, out_height: int, out_width: int
+) -> None:
+    """No picture of these shapes is longer than a crop may reach; all but a pixel is in reach."""
+    size = (out_height, out_width)
+    assume(max(height * out_width, width * out_height) < 8 * min(width, height) * min(size))
+    whole = fit(ramp(width, height), Presize(size, Resize.crop))
+    box = resize_box((height, width), size, Resize.crop)
+    for reach, shape, side, length in (
+        (whole.height, out_height, height, box.height),
+        (whole.width, out_width, width, box.width),
+    ):
+        assert reach * length / shape > side - 2 - 2 * length / shape
+    edges = (box.left, box.top, box.left + box.width, box.top + box.height)
+    middle = ramp(width, height).resize(size[::-1], Image.Resampling.BILINEAR, box=edges)
+    assert np.abs(cut(np.array(whole), size).astype(int) - np.array(middle)).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("pad_mode", "corner"), [("zeros", 0), ("border", 200), ("reflection", 200)]
 )
 def test_pad_fills_the_outside(pad_mode: str, corner: int) -> None:
     image = Image.new("RGB", (40, 20), (200, 200, 200))
-    result = np.array(fit(image, (40, 40), Resize.pad, PadMode(pad_mode)))
+    result = np.array(fit(image, Presize((40, 40), Resize.pad, PadMode(pad_mode))))
     assert result[0, 0, 0] == corner
     assert result[20, 20, 0] == 200
 
@@ -73,8 +102,8 @@ def test_pad_fills_the_outside(pad_mode: str, corner: int) -> None:
 def test_draft_decodes_less_and_shows_the_same(tmp_path: Path, resize: Resize) -> None:
     ramp(1600, 1200).save(tmp_path / "large.jpg", quality=95)
     size = (128, 96)
-    fast = open_presized(tmp_path / "large.jpg", size, resize, draft=True)
-    exact = open_presized(tmp_path / "large.jpg", size, resize, draft=False)
+    fast = open_presized(tmp_path / "large.jpg", Presize(size, resize, draft=True))
+    exact = open_presized(tmp_path / "large.jpg", Presize(size, resize, draft=False))
     assert fast.shape == exact.shape == (128, 96, 3)
     assert np.abs(fast.astype(int) - exact).mean() < 2
 
@@ -95,8 +124,8 @@ def test_exif_orientation_is_followed(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
     stored.save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    seen = open_presized(tmp_path / "photo.jpg", (128, 64))
-    expected = np.array(fit(upright, (128, 64), Resize.squish))
+    seen = open_presized(tmp_path / "photo.jpg", Presize((128, 64)))
+    expected = np.array(fit(upright, Presize((128, 64))))
     assert np.abs(seen.astype(int) - expected).mean() < 4
 
 
@@ -104,7 +133,7 @@ def test_exif_orientation_is_followed(tmp_path: Path, orientation: int) -> None:
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
     ramp(30, 20).convert(mode).save(path)
-    assert open_presized(path, (16, 16)).shape == (16, 16, 3)
+    assert open_presized(path, Presize((16, 16))).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
@@ -112,7 +141,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.jpg: cannot be read as a picture"):
-        open_presized(path, (16, 16))
+        open_presized(path, Presize((16, 16)))
 
 
 def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
@@ -120,4 +149,4 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"cut\.jpg: cannot be read as a picture"):
-        open_presized(tmp_path / "cut.jpg", (128, 128))
+        open_presized(tmp_path / "cut.jpg", Presize((128, 128)))

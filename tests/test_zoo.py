@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import zoo
 
+from paddy_lightning.broken import find_broken
 from paddy_lightning.config import BadImages, DataConfig, PadMode, Resize, Source, TrainConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.predict import predict
-from paddy_lightning.presize import open_presized
-from paddy_lightning.survey import find_broken
+from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.training import train
 
 GREY_LEVELS = {  # what is left and right of the middle, of 255
@@ -36,7 +36,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", zoo.SOUND)
 def test_an_odd_picture_looks_like_the_plain_one(animals: Path, name: str) -> None:
-    found = open_presized(animals / "sound" / name, (48, 72))
+    found = open_presized(animals / "sound" / name, Presize((48, 72)))
     assert found.shape == (48, 72, 3) and found.dtype == np.uint8
     assert np.allclose(found[:, :18], RED, atol=4) and np.allclose(found[:, 30:], GREEN, atol=4)
 
@@ -48,26 +48,26 @@ def test_a_strange_picture_fits_by_any_method(
     animals: Path, name: str, resize: Resize, pad_mode: PadMode
 ) -> None:
     path = animals / "otherwise" / name
-    assert open_presized(path, (48, 72), resize, pad_mode).shape == (48, 72, 3)
+    assert open_presized(path, Presize((48, 72), resize, pad_mode)).shape == (48, 72, 3)
 
 
 @pytest.mark.parametrize("name", GREY_LEVELS)
 def test_greys_are_seen_in_full(animals: Path, name: str) -> None:
-    found = open_presized(animals / "otherwise" / name, (48, 72))
+    found = open_presized(animals / "otherwise" / name, Presize((48, 72)))
     assert (found == found[:, :, :1]).all()
     assert tuple(found[24, [5, 60], 0]) == GREY_LEVELS[name]
 
 
 @pytest.mark.parametrize("name", ["alpha.png", "palette_alpha.png"])
 def test_what_is_transparent_is_white(animals: Path, name: str) -> None:
-    found = open_presized(animals / "otherwise" / name, (48, 72))
+    found = open_presized(animals / "otherwise" / name, Presize((48, 72)))
     assert np.allclose(found[:, :18], RED, atol=4) and np.allclose(found[:, 30:], WHITE, atol=4)
 
 
 @pytest.mark.parametrize("name", zoo.BROKEN)
 def test_a_broken_picture_is_named(animals: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"{name}: cannot be read as a picture"):
-        open_presized(animals / "broken" / name, (48, 72))
+        open_presized(animals / "broken" / name, Presize((48, 72)))
 
 
 def test_the_broken_ones_are_found_and_no_others(animals: Path) -> None:

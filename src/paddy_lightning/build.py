@@ -15,10 +15,12 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from paddy_lightning import ranks
+from paddy_lightning.broken import find_broken
+from paddy_lightning.cache import Cache, Kept, default_place
 from paddy_lightning.check import lightning_trainer
 from paddy_lightning.checkpoints import WholeFiles
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import BadImages, Schedule, TrainConfig, plain
+from paddy_lightning.config import OFF, BadImages, Schedule, TrainConfig, plain
 from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import Network, build_model, resolve_arch
@@ -29,9 +31,9 @@ from paddy_lightning.predict import (
     presize_of,
     usable_precision,
 )
+from paddy_lightning.presize import Presize
 from paddy_lightning.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.split import split_as_told
-from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet
 
 log = logging.getLogger(__name__)
@@ -69,12 +71,35 @@ def build(
         class_names,
         presize_of(facts),
         augment_of(facts),
+        kept_pictures(config, data.root, table),
         config.batch_size,
         default_num_workers(config.num_workers),
         config.seed,
         tta=TTA_VIEWS if config.tta else 0,
     )
     return module, datamodule
+
+
+def cache_of(config: TrainConfig, root: Path) -> Cache | None:
+    """Where the presized pictures of a folder are kept; None without a cache."""
+    if config.cache == OFF:
+        return None
+    presize = Presize(config.presize, config.resize, config.pad_mode, config.draft)
+    place = Path(config.cache).expanduser() if config.cache else default_place()
+    return Cache(place, root, presize, config.cache_gb * 1e9)
+
+
+def kept_pictures(config: TrainConfig, root: Path, table: pd.DataFrame) -> Kept | None:
+    """The presized pictures of a table, as far as they are kept."""
+    cache = cache_of(config, root)
+    return cache.open(table["file"]) if cache else None
+
+
+def look_for_broken(config: TrainConfig, root: Path, files: pd.Series) -> pd.Series:
+    """What is wrong with the broken files, by their row; what is sound is in the cache then."""
+    num_workers = default_num_workers(config.num_workers)
+    cache = cache_of(config, root)
+    return cache.fill(files, num_workers) if cache else find_broken(root, files, num_workers)
 
 
 def start_from(module: Classifier, run: str) -> None:
@@ -113,7 +138,7 @@ def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
         UserError: Some cannot, unless they are to be skipped; or the split is not possible.
     """
     table = data.train
-    broken = find_broken(data.root, table["file"], default_num_workers(config.num_workers))
+    broken = look_for_broken(config, data.root, table["file"])
     if not broken.empty and config.bad_images is BadImages.refuse:
         named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
         raise UserError(

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddy_lightning.config import PredictConfig, Schedule, TrainConfig
+from paddy_lightning.config import OFF, PredictConfig, Schedule, TrainConfig
 from paddy_lightning.errors import UserError, nearest
 from paddy_lightning.quiet import leave_out_small_talk
 
@@ -41,6 +41,10 @@ def check(config: TrainConfig) -> None:
             raise UserError(f"unfrozen_lr={config.unfrozen_lr}: goes with schedule=one_cycle only")
         if not 0 < config.unfrozen_lr < float("inf"):
             raise UserError(f"unfrozen_lr={config.unfrozen_lr}: must be above 0, such as 1e-4")
+    if config.cache_gb <= 0:
+        raise UserError(f"cache_gb={config.cache_gb}: must be above 0; cache=off goes without")
+    if config.cache not in (None, OFF) and Path(config.cache).expanduser().is_file():
+        raise UserError(f"cache={config.cache}: is a file; name a folder, or off")
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
     if config.precision not in PRECISIONS:

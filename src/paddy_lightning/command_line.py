@@ -38,12 +38,13 @@ PATHS = {
     "data.root",
     "data.csv",
     "weights",
+    "cache",
     "ckpt",
     "images",
     "output",
     "resume",
 }  # knobs whose value is a path
-RESUMABLE = ("resume=", "num_workers=", "trainer.", "+trainer.", "++trainer.")
+RESUMABLE = ("resume=", "num_workers=", "cache=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 GRACE = 10  # seconds
 SWEPT = "PADDY_SWEPT"  # environment variable: the knobs that a sweep varies
@@ -145,7 +146,7 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
         if sweep or not word.startswith(RESUMABLE):
             raise UserError(
                 f"{word}: a resumed run keeps its own config; beside resume= it takes only"
-                " num_workers= and trainer.*="
+                " num_workers=, cache= and trainer.*="
             )
     if not Path(named[-1], "config.yaml").is_file():
         raise UserError(f"resume={named[-1]}: not a run folder (it has no config.yaml)")

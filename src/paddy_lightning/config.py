@@ -15,6 +15,7 @@ from paddy_lightning.errors import UserError
 
 Size = tuple[int, int]
 FIND = "find"  # in place of a learning rate
+OFF = "off"  # in place of a folder for the cache
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -126,6 +127,8 @@ class TrainConfig:
     precision: str = knob("16-mixed", "any of Lightning's; 32-true where mixed is no gain (CPU)")
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
+    cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache")
+    cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
     trainer: dict[str, Any] = knob({}, "any other argument of Lightning's Trainer")
     resume: str | None = knob(None, "a run folder: go on with that run, with its own config")
 

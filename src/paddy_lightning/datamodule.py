@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from paddy_lightning.augment import Augment
-from paddy_lightning.config import PadMode, Resize, Size
+from paddy_lightning.cache import Kept
 from paddy_lightning.errors import UserError
-from paddy_lightning.presize import CENTRE, open_presized
+from paddy_lightning.presize import CENTRE, Presize, cut, open_whole
 from paddy_lightning.random_numbers import uniform
 
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
@@ -37,15 +37,6 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no batch is asked for
 
 
-class Presize(NamedTuple):
-    """How files become pictures of one shape; the arguments of ``presize.open_presized``."""
-
-    size: Size = (480, 480)
-    resize: Resize = Resize.squish
-    pad_mode: PadMode = PadMode.zeros
-    draft: bool = True
-
-
 class Pictures(Dataset[Batch]):
     """Presized pictures by their row in a table.
 
@@ -54,6 +45,7 @@ class Pictures(Dataset[Batch]):
         files: Of all rows of the table.
         labels: int64, of all rows; -1 where unknown.
         presize: How to open a file.
+        kept: Those that are presized already.
         seed: Of the run, for the offset of training crops.
         pass_unread: Whether a file that cannot be read is handed on as such, and not an error.
     """
@@ -64,6 +56,7 @@ class Pictures(Dataset[Batch]):
         files: pd.Series,
         labels: np.ndarray,
         presize: Presize,
+        kept: Kept | None = None,
         seed: int = 42,
         pass_unread: bool = False,
     ) -> None:
@@ -72,6 +65,7 @@ class Pictures(Dataset[Batch]):
         self.files = np.array([os.fsencode(file) for file in files])
         self.labels = torch.from_numpy(labels)
         self.presize = presize
+        self.kept = kept
         self.seed = seed
         self.pass_unread = pass_unread
 
@@ -88,23 +82,24 @@ class Pictures(Dataset[Batch]):
         Raises:
             UserError: The file cannot be read as a picture.
         """
-        row, place = key, CENTRE
-        index = torch.tensor(row)
-        if isinstance(key, tuple):
-            row, epoch = key
-            index = torch.tensor(row)
+        row, epoch = key if isinstance(key, tuple) else (key, None)
+        index, place = torch.tensor(row), CENTRE
+        if epoch is not None:
             down, right = uniform(self.seed, epoch, index[None], CROP_VIEW, 2)[0].tolist()
             place = (down, right)
-        path = Path(self.root, os.fsdecode(self.files[row]))
-        size, resize, pad_mode, draft = self.presize
         try:
-            image = open_presized(path, size, resize, pad_mode, place, draft)
+            picture = cut(self._whole(row), self.presize.size, place)
         except UserError:
             if not self.pass_unread:
                 raise
-            black = torch.zeros((*size, 3), dtype=torch.uint8)
+            black = torch.zeros((*self.presize.size, 3), dtype=torch.uint8)
             return Batch(black, torch.tensor(UNREAD), index)
-        return Batch(torch.from_numpy(image), self.labels[row], index)
+        return Batch(torch.from_numpy(picture), self.labels[row], index)
+
+    def _whole(self, row: int) -> np.ndarray:
+        if self.kept and (picture := self.kept.read(row)) is not None:
+            return picture
+        return open_whole(Path(self.root, os.fsdecode(self.files[row])), self.presize)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -154,6 +149,7 @@ class PaddyDataModule(pl.LightningDataModule):
         class_names: In the order of the network's outputs.
         presize: How workers open a file.
         augment: What happens to a batch on the device.
+        kept: The pictures that are presized already.
         batch_size: Pictures a step, shared out among the ranks.
         num_workers: Processes that open pictures.
         seed: Of the run.
@@ -169,6 +165,7 @@ class PaddyDataModule(pl.LightningDataModule):
         class_names: list[str],
         presize: Presize,
         augment: Augment,
+        kept: Kept | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 42,
@@ -178,7 +175,7 @@ class PaddyDataModule(pl.LightningDataModule):
         super().__init__()
         codes = pd.Categorical(table.get("label", pd.Series(index=table.index)), class_names).codes
         labels = codes.astype(np.int64)
-        self.pictures = Pictures(root, table["file"], labels, presize, seed, pass_unread)
+        self.pictures = Pictures(root, table["file"], labels, presize, kept, seed, pass_unread)
         is_valid = table.get("is_valid", pd.Series(True, index=table.index)).to_numpy()
         self.train_rows, self.valid_rows = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
         self.augment = augment

@@ -129,7 +129,7 @@ def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]
 
 def contact_sheet(rows: pd.DataFrame, classes: int = 10, each: int = 6) -> "Figure | None":
     """Some pictures of the largest classes, in their own proportions; None without any."""
-    from paddy_lightning.presize import open_presized  # not for those who only draw curves
+    from paddy_lightning.presize import Presize, open_presized  # not for those who only draw curves
 
     sound = rows[(rows["label"] != "") & rows["height"].notna() & (rows["problem"] == "")]
     names = sorted(sound["label"].value_counts().head(classes).index)
@@ -146,6 +146,6 @@ def contact_sheet(rows: pd.DataFrame, classes: int = 10, each: int = 6) -> "Figu
             scale = 160 / max(row["height"], row["width"])
             size = (max(1, round(row["height"] * scale)), max(1, round(row["width"] * scale)))
             turned = row["orientation"] in (5, 6, 7, 8)
-            axes.imshow(open_presized(Path(row["path"]), size[::-1] if turned else size))
+            axes.imshow(open_presized(Path(row["path"]), Presize(size[::-1] if turned else size)))
         line[0].text(-0.08, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     return figure

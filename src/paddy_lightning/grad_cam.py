@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from paddy_lightning.config import DataConfig
+from paddy_lightning.build import kept_pictures
+from paddy_lightning.config import DataConfig, TrainConfig
+from paddy_lightning.datamodule import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import Network
 from paddy_lightning.predict import augment_of, load_checkpoint, load_module, presize_of
-from paddy_lightning.presize import open_presized
 from paddy_lightning.table import open_data
 
 log = logging.getLogger(__name__)
@@ -35,20 +36,19 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
     facts = checkpoint["hyper_parameters"]
     try:
         root = open_data(DataConfig(**facts["data"])).root
-        size, resize, pad_mode, draft = presize_of(facts)
-        images = [
-            torch.from_numpy(open_presized(root / file, size, resize, pad_mode, draft=draft))
-            for file in rows["file"]
-        ]
+        no_labels = np.full(len(rows), -1)
+        kept = kept_pictures(TrainConfig(**facts["config"]), root, rows)
+        pictures = Pictures(root, rows["file"], no_labels, presize_of(facts), kept)
+        images = torch.stack([pictures[row].image for row in range(len(rows))])
     except UserError as error:
         log.warning("no pictures of the top losses: %s", error)
         return []
     module = load_module(checkpoint)
     network: Any = module.model.eval()
-    pictures = augment_of(facts).plain(torch.stack(images))
+    seen = augment_of(facts).plain(images)
     target = torch.tensor([facts["class_names"].index(name) for name in rows["predicted"]])
-    maps = attention(network, pictures, target)
-    shown = pictures * torch.tensor(facts["std"]).view(3, 1, 1)
+    maps = attention(network, seen, target)
+    shown = seen * torch.tensor(facts["std"]).view(3, 1, 1)
     shown = ((shown + torch.tensor(facts["mean"]).view(3, 1, 1)).clamp(0, 1) * 255).byte()
     return list(zip(shown.permute(0, 2, 3, 1).numpy(), maps.numpy(), strict=True))
 

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from paddy_lightning.atomic import set_aside, written_whole
 from paddy_lightning.augment import Augment, kornia_augmentations
+from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
-from paddy_lightning.datamodule import PaddyDataModule, Presize, default_num_workers
+from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
 from paddy_lightning.ensemble import check_members, join_members, shares, validation_errors
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
+from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.submission import submission
-from paddy_lightning.survey import find_broken
 from paddy_lightning.table import DataSet, list_images, open_data
 
 log = logging.getLogger(__name__)
@@ -225,9 +226,9 @@ def _predict_files(
         facts["class_names"],
         presize_of(facts),
         augment_of(facts),
-        config.batch_size,
+        batch_size=config.batch_size,
         # A worker costs more than eight files.
-        min(default_num_workers(config.num_workers), len(files) // 8),
+        num_workers=min(default_num_workers(config.num_workers), len(files) // 8),
         tta=0 if config.tta is Tta.off else TTA_VIEWS,
         pass_unread=True,
     )

@@ -1,7 +1,7 @@
 """One file -> one uint8 picture of a fixed shape, on a worker: open, turn upright, RGB, resize.
 
-Every picture, in training and in predicting, comes through ``open_presized``, so that both see
-the same pixels.
+Every picture, in training and in predicting, comes through ``open_whole`` and ``cut``, so that both
+see the same pixels. What lies between the two does not depend on chance, and can be kept.
 """
 
 import warnings
@@ -15,6 +15,7 @@ from paddy_lightning.config import PadMode, Resize, Size
 from paddy_lightning.errors import UserError
 
 CENTRE = (0.5, 0.5)
+LONG = 8  # results that a picture to be cut may reach to either side of its middle
 THIN = 4  # how much larger than a picture a box may be before the picture is made smaller first
 SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
 
@@ -31,23 +32,29 @@ class Box(NamedTuple):
     height: int
 
 
-def open_presized(
-    path: Path,
-    size: Size,
-    resize: Resize = Resize.squish,
-    pad_mode: PadMode = PadMode.zeros,
-    place: tuple[float, float] = CENTRE,
-    draft: bool = True,
-) -> np.ndarray:
-    """Open a picture and bring it to ``size``.
+class Presize(NamedTuple):
+    """How files become pictures of one shape.
 
-    Args:
-        path: Of the file.
+    Attributes:
         size: ``(height, width)`` of the result.
         resize: squish (aspect changes), pad (borders are added) or crop (a part is kept).
         pad_mode: For pad: zeros (black), border or reflection.
-        place: For crop: where the box lies, ``(down, right)``, from 0 to 1 each.
-        draft: Let libjpeg decode at 1/2, 1/4 or 1/8 where the box stays large enough.
+        draft: Let libjpeg decode at 1/2, 1/4 or 1/8 where the result needs no more.
+    """
+
+    size: Size = (480, 480)
+    resize: Resize = Resize.squish
+    pad_mode: PadMode = PadMode.zeros
+    draft: bool = True
+
+
+def open_presized(path: Path, presize: Presize, place: tuple[float, float] = CENTRE) -> np.ndarray:
+    """Open a picture and bring it to one shape.
+
+    Args:
+        path: Of the file.
+        presize: The shape, and how.
+        place: For crop: where the part lies, ``(down, right)``, from 0 to 1 each.
 
     Returns:
         uint8 [height, width, 3], RGB.
@@ -55,47 +62,72 @@ def open_presized(
     Raises:
         UserError: The file cannot be read as a picture.
     """
+    return cut(open_whole(path, presize), presize.size, place)
+
+
+def open_whole(path: Path, presize: Presize) -> np.ndarray:
+    """Open a picture and bring it to scale; a crop can still be cut from it anywhere.
+
+    Returns:
+        uint8 [height, width, 3], RGB: of the presized shape, or larger for crop.
+
+    Raises:
+        UserError: The file cannot be read as a picture.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = _open_rgb(path, size, resize, draft)
+            image = _open_rgb(path, presize)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         why = "no picture format that is known" if unknown else error
         raise UserError(f"{path}: cannot be read as a picture ({why})") from error
-    return np.array(fit(image, size, resize, pad_mode, place))
+    return np.array(fit(image, presize))
 
 
-def fit(
-    image: Image.Image,
-    size: Size,
-    resize: Resize,
-    pad_mode: PadMode = PadMode.zeros,
-    place: tuple[float, float] = CENTRE,
-) -> Image.Image:
-    """Bring an open picture to ``size``: cut or pad to the box, then one antialiased resize."""
-    box = resize_box((image.height, image.width), size, resize, place)
+def cut(whole: np.ndarray, size: Size, place: tuple[float, float] = CENTRE) -> np.ndarray:
+    """The part of a picture, uint8 [height, width, 3], that starts ``place`` of the way across."""
+    top, left = (int(share * (whole.shape[side] - size[side])) for side, share in enumerate(place))
+    return whole[top : top + size[0], left : left + size[1]]
+
+
+def fit(image: Image.Image, presize: Presize) -> Image.Image:
+    """Bring an open picture to scale: pad it to the box, then one antialiased resize."""
+    size, resize, pad_mode, _ = presize
+    box = resize_box((image.height, image.width), size, resize)
     if resize is Resize.pad:
         if box.width * box.height > THIN * image.width * image.height:
             # Long and thin: the box around it could be larger than memory.
             image.thumbnail((THIN * size[1], THIN * size[0]))
             box = resize_box((image.height, image.width), size, resize)
         image, box = _pad(image, box, pad_mode), Box(0, 0, box.width, box.height)
-    edges = (box.left, box.top, box.left + box.width, box.top + box.height)
-    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=edges)
+    rows, top, bottom = _reach(box.top, box.height, image.height, size[0])
+    columns, left, right = _reach(box.left, box.width, image.width, size[1])
+    return image.resize((columns, rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
 
 
-def resize_box(
-    source: Size, size: Size, resize: Resize, place: tuple[float, float] = CENTRE
-) -> Box:
-    """The box of the source that becomes the whole result; fastai's ``Resize``, to the pixel.
+def _reach(start: int, length: int, source: int, size: int) -> tuple[int, float, float]:
+    """Along one side: a box, and as many pixels of the result as fit beside it, both ways alike.
+
+    Whole pixels of the result, so that its middle is the box, resized.
+
+    Returns:
+        The pixels of the result, and where they start and end in the source.
+    """
+    unit = length / size
+    beside = min(int(min(start, source - start - length) / unit), LONG * size)
+    end = start + length + beside * unit
+    return size + 2 * beside, max(0.0, start - beside * unit), min(float(source), end)
+
+
+def resize_box(source: Size, size: Size, resize: Resize) -> Box:
+    """The box about the middle that becomes the result; fastai's ``Resize``, to the pixel.
 
     Args:
         source: ``(height, width)`` of the picture.
         size: ``(height, width)`` of the result.
         resize: squish takes all; crop the largest box of the result's aspect inside of the
             picture; pad the smallest one around it.
-        place: Where the slack goes, ``(down, right)``, from 0 to 1 each.
     """
     # Integers throughout: in floats, the side that should stay whole can lose a pixel.
     wider = source[1] * size[0] >= source[0] * size[1]
@@ -112,14 +144,14 @@ def resize_box(
         height, width = max(1, source[1] * size[0] // size[1]), source[1]
     else:
         height, width = source[0], max(1, source[0] * size[1] // size[0])
-    top, left = int(place[0] * (source[0] - height)), int(place[1] * (source[1] - width))
+    top, left = int((source[0] - height) / 2), int((source[1] - width) / 2)  # towards zero
     return Box(left, top, width, height)
 
 
-def _open_rgb(path: Path, size: Size, resize: Resize, draft: bool) -> Image.Image:
+def _open_rgb(path: Path, presize: Presize) -> Image.Image:
     with Image.open(path) as image:
-        if draft and image.format == "JPEG":
-            _decode_smaller(image, size, resize)
+        if presize.draft and image.format == "JPEG":
+            _decode_smaller(image, presize.size, presize.resize)
         return to_rgb(ImageOps.exif_transpose(image))
 
 

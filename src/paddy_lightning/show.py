@@ -20,10 +20,10 @@ from paddy_lightning.atomic import written_whole
 from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.check import check
 from paddy_lightning.config import Resize, SurveyConfig, TrainConfig
-from paddy_lightning.datamodule import EpochSampler, Pictures, Presize
+from paddy_lightning.datamodule import EpochSampler, Pictures
 from paddy_lightning.figures import new_figure, save_figures
 from paddy_lightning.model import build_model, resolve_arch
-from paddy_lightning.presize import to_rgb
+from paddy_lightning.presize import Presize, to_rgb
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import describe, open_data
 
@@ -173,7 +173,7 @@ def _training_pictures(config: TrainConfig) -> tuple[Pictures, list[int]]:
     table = split_as_told(config, data.train, data.root)
     presize = Presize(config.presize, config.resize, config.pad_mode, config.draft)
     labels = pd.Categorical(table["label"]).codes.astype(np.int64)
-    pictures = Pictures(data.root, table["file"], labels, presize, config.seed)
+    pictures = Pictures(data.root, table["file"], labels, presize, seed=config.seed)
     rows = np.flatnonzero(~table["is_valid"])
     return pictures, [row for row, _ in EpochSampler(rows, config.seed, lambda: 0)]
 

@@ -3,8 +3,7 @@
 import logging
 import sys
 from collections.abc import Hashable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from paddy_lightning.check import check_counts, check_split
 from paddy_lightning.config import SurveyConfig
 from paddy_lightning.duplicates import HASHED_SIZE, alike_pairs, equal_files, perceptual_hash
 from paddy_lightning.errors import UserError
-from paddy_lightning.presize import open_presized
+from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import (
     DataSet,
@@ -28,7 +27,6 @@ from paddy_lightning.table import (
 )
 
 log = logging.getLogger(__name__)
-PROBE = (8, 8)  # small, so that JPEGs are decoded at 1/8
 CHUNK = 64  # files that a process takes at a time
 MAX_TOLD = 40  # rows of a table on the terminal
 HEADER = ("height", "width", "mode", "format", "orientation")
@@ -96,23 +94,6 @@ def report(rows: pd.DataFrame) -> str:
 def _most(counts: pd.Series) -> str:
     some = ", ".join(f"{name} ({count})" for name, count in counts.head(5).items())
     return some + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
-
-
-def find_broken(root: Path, files: pd.Series, num_workers: int) -> pd.Series:
-    """Decode every picture as training would, at the least cost that finds what is broken.
-
-    Args:
-        root: The folder that ``files`` are relative to.
-        files: A row a picture.
-        num_workers: Threads; decoding does not hold Python's lock.
-
-    Returns:
-        What is wrong, for the broken ones alone, by their row.
-    """
-    with ThreadPoolExecutor(max(1, num_workers)) as pool:
-        answers = _bar(pool.map(partial(_problem, root), files), "broken pictures", len(files))
-        problems = pd.Series(list(answers), index=files.index, dtype=object)
-    return problems.dropna()
 
 
 def survey(data: DataSet, table: pd.DataFrame, num_workers: int) -> pd.DataFrame:
@@ -245,17 +226,9 @@ def csv_disagreements(data: DataSet, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["path", "part", "label", "mend", "problem"])
 
 
-def _problem(root: Path, file: str) -> str | None:
-    try:
-        open_presized(root / file, PROBE)
-    except UserError as error:
-        return str(error)
-    return None
-
-
 def _hash_or_problem(path: str) -> tuple[bytes | None, str | None]:
     try:
-        small = open_presized(Path(path), HASHED_SIZE)
+        small = open_presized(Path(path), Presize(HASHED_SIZE))
         return perceptual_hash(Image.fromarray(small)), None
     except UserError as error:
         return None, str(error).removeprefix(f"{path}: ")

@@ -34,7 +34,13 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import read_config, read_summary
 
 log = logging.getLogger(__name__)
-MAY_CHANGE = {"num_workers", "trainer", "resume"}  # between a run and what goes on with it
+MAY_CHANGE = {
+    "num_workers",
+    "cache",
+    "cache_gb",
+    "trainer",
+    "resume",
+}  # between a run and what goes on with it
 
 
 def in_sweep() -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paddy_lightning import ranks
 from paddy_lightning.atomic import remove_leftovers, write_json, written_whole
-from paddy_lightning.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.build import build, look_for_broken, make_trainer, phases_of, split_readable
 from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
@@ -62,7 +62,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         UserError: Something in the config or the data that the user can mend.
     """
     if config.resume:
-        return resume(config.resume, config.num_workers, config.trainer)
+        return resume(config.resume, config.num_workers, config.trainer, config.cache)
     leave_out_small_talk()
     check(config)
     refuse_devices_in_one_process(config)
@@ -83,6 +83,7 @@ def resume(
     run_dir: str | Path,
     num_workers: int | None = None,
     trainer: dict[str, Any] | None = None,
+    cache: str | None = None,
 ) -> Summary:
     """Go on with a run that was stopped, in its own folder, from its last whole epoch.
 
@@ -92,6 +93,7 @@ def resume(
         run_dir: The run folder.
         num_workers: In place of the run's own.
         trainer: Further arguments of Lightning's Trainer.
+        cache: In place of the run's own.
 
     Returns:
         As ``train``.
@@ -107,11 +109,14 @@ def resume(
         raise UserError(f"{run_dir}: is done; there is nothing to go on with")
     config.trainer |= trainer or {}
     config.num_workers = config.num_workers if num_workers is None else num_workers
+    config.cache = cache or config.cache
     check(config)
     refuse_devices_in_one_process(config)
     data = open_data(config.data)
     log.info(describe(data))
-    return _run(config, run_dir, data, csv_table(run_dir / "pictures.csv"), earlier)
+    table = csv_table(run_dir / "pictures.csv")
+    look_for_broken(config, data.root, table["file"])
+    return _run(config, run_dir, data, table, earlier)
 
 
 def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str, float]:
