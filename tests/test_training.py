@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from paddy_lightning.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
 from paddy_lightning.errors import UserError
+from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.predict import predict
+from paddy_lightning.profiling import PARTS
+from paddy_lightning.run_log import RunLog
+from paddy_lightning.table import open_data
 from paddy_lightning.training import train
 
 
@@ -168,3 +176,58 @@ def test_broken_pictures_are_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r"1 pictures .* bad_images=skip: .*slanted07\.jpg"):
         train(small(data), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
+    stripes: Path, tmp_path: Path
+) -> None:
+    """No number is fetched from a tensor during 22 steps, with an augmentation by Kornia too."""
+    fetched: list[str] = []
+
+    class Fetches(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+            if func is torch.ops.aten._local_scalar_dense.default and args[0].numel():
+                fetched.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    class WatchEverySteps(pl.Callback):
+        """From the second step of the first epoch to the one before the last."""
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
+            if index == 1 and trainer.current_epoch == 0:
+                self.mode = Fetches()
+                self.mode.__enter__()
+
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
+        ) -> None:
+            if index == 22 and trainer.current_epoch == 0:
+                self.mode.__exit__(None, None, None)
+
+    config = small(
+        stripes, batch_size=2, epochs=1, freeze_epochs=0, augment=[{"RandomErasing": {"p": 0.5}}]
+    )
+    data = open_data(config.data)
+    table = split_readable(config, data)
+    module, datamodule = build(config, data, table, Classifier)
+    callbacks = [
+        FineTune(phases_of(config)),
+        RunLog(tmp_path, [0.5] * 3, [0.5] * 3),
+        WatchEverySteps(),
+    ]
+    trainer = make_trainer(config, tmp_path, 48, callbacks)
+    trainer.fit(module, datamodule=datamodule)
+    assert not fetched, len(fetched)
+
+
+def test_a_profile_accounts_for_the_whole_epoch(
+    stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train(small(stripes, profile=True), tmp_path / "run")
+    parts = pd.read_csv(tmp_path / "run" / "profile.csv").set_index("part")
+    assert list(parts.index) == list(PARTS) and (parts["seconds"] > 0).all()
+    assert parts["share"].sum() == pytest.approx(1)
+    epochs = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert parts["seconds"].sum() == pytest.approx(epochs["seconds"].mean(), rel=0.2)
+    assert "is the network itself" in caplog.text or "is waiting for data" in caplog.text

@@ -73,7 +73,9 @@ class Augment:
         return self._colour(warp(images, identity, self.size), no_change, no_change - 1)
 
     @torch.no_grad()
-    def random(self, images: Tensor, index: Tensor, epoch: int, view: int = 0) -> Tensor:
+    def random(
+        self, images: Tensor, index: Tensor, epoch: int, view: int = 0, first_row: int = 0
+    ) -> Tensor:
         """Augment and normalise: what training, and test-time augmentation, sees.
 
         Args:
@@ -81,6 +83,7 @@ class Augment:
             index: int64 [B], the row of each picture in its table.
             epoch: Counted from 0.
             view: 0 in training, 1, 2, ... for the views of test-time augmentation.
+            first_row: Tells batches apart, for ``extra``.
 
         Returns:
             float32 [B, 3, height, width], normalised. A picture's augmentation depends on
@@ -99,14 +102,14 @@ class Augment:
         )
         pictures = warp(images, matrices, self.size)
         if self.extra is not None:
-            pictures = self._with_extra(pictures, batch_seed=index[0] + epoch * 2**32 + view)
+            pictures = self._with_extra(pictures, batch_seed=first_row + epoch * 2**32 + view)
         return self._colour(pictures, *lighting(to_light))
 
-    def _with_extra(self, pictures: Tensor, batch_seed: Tensor) -> Tensor:
+    def _with_extra(self, pictures: Tensor, batch_seed: int) -> Tensor:
         """Run ``extra`` on [0, 1] pictures with random numbers of its own, the others untouched."""
         assert self.extra is not None
         with torch.random.fork_rng([pictures.device] if pictures.is_cuda else []):
-            torch.manual_seed(self.seed + int(batch_seed))
+            torch.manual_seed(self.seed + batch_seed)
             return self.extra(pictures / 255) * 255
 
     def _colour(self, pictures: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:

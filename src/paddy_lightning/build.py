@@ -32,6 +32,7 @@ from paddy_lightning.predict import (
     usable_precision,
 )
 from paddy_lightning.presize import Presize
+from paddy_lightning.profiling import EpochProfiler
 from paddy_lightning.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import DataSet
@@ -193,6 +194,8 @@ def make_trainer(
         "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
         "plugins": [WholeFiles()],
     }
+    if config.profile:
+        arguments["profiler"] = EpochProfiler()
     if ranks.local_rank() is not None:
         # What is frozen gets no gradient; and validation, whose shares are not equally long, must
         # not wait for the others' buffers (FineTune sends them in time).

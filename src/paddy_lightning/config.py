@@ -129,6 +129,7 @@ class TrainConfig:
     num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
     cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache")
     cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
+    profile: bool = knob(False, "tell where an epoch's time goes, and what would shorten it")
     trainer: dict[str, Any] = knob({}, "any other argument of Lightning's Trainer")
     resume: str | None = knob(None, "a run folder: go on with that run, with its own config")
 

@@ -183,6 +183,7 @@ class PaddyDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.tta = tta
+        self._first_row = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
@@ -200,17 +201,27 @@ class PaddyDataModule(pl.LightningDataModule):
         """The validation rows, which are all rows of a table without a split."""
         return self._loader(self.valid_rows.tolist())
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note the batch's first row here: on the device, reading it would make that wait."""
+        del dataloader_idx
+        self._first_row = int(batch.index.numpy()[0])
+        return batch
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment in training, only resize otherwise; several views when predicting with TTA."""
         del dataloader_idx
         trainer = self._trainer()
         images, _, index = batch
         if trainer.training:
-            return batch._replace(image=self.augment.random(images, index, trainer.current_epoch))
+            seen = self.augment.random(images, index, trainer.current_epoch, 0, self._first_row)
+            return batch._replace(image=seen)
         plain = self.augment.plain(images)
         if not (trainer.predicting and self.tta):
             return batch._replace(image=plain)
-        views = [self.augment.random(images, index, 0, view) for view in range(1, self.tta + 1)]
+        views = [
+            self.augment.random(images, index, 0, view, self._first_row)
+            for view in range(1, self.tta + 1)
+        ]
         return batch._replace(image=torch.stack([*views, plain], dim=1))
 
     def _epoch_to_load(self) -> int:

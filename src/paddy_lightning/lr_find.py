@@ -38,7 +38,7 @@ class Searched(Classifier):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with momentum .9, as fastai has it outside of one-cycle."""
         groups = param_groups(self.model, self.weight_decay)
-        return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5)
+        return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5, fused=True)
 
 
 def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.DataFrame:

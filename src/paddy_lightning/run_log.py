@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.classifier import Classifier
@@ -19,6 +21,7 @@ from paddy_lightning.show import mosaic
 
 log = logging.getLogger(__name__)
 MOSAIC_PICTURES = 32
+READ_EVERY = 50  # steps; reading a loss makes the device wait
 
 
 class RunLog(pl.Callback):
@@ -40,6 +43,7 @@ class RunLog(pl.Callback):
         self.epochs: list[dict[str, float]] = []
         self._images = 0
         self._start = self._trained = 0.0
+        self._losses: list[tuple[int, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
@@ -69,6 +73,20 @@ class RunLog(pl.Callback):
             with written_whole(self.run_dir / "figures" / "augmented_batch.png") as temporary:
                 Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, "PNG")
 
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Keep the loss where it is, and read many together."""
+        del pl_module, batch, batch_idx
+        self._losses.append((trainer.global_step, outputs["loss"]))
+        if len(self._losses) == READ_EVERY:
+            self._read_losses(trainer)
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Training of the epoch is over."""
         del trainer, pl_module
@@ -77,6 +95,7 @@ class RunLog(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch down."""
         assert isinstance(pl_module, Classifier)
+        self._read_losses(trainer)
         metrics: dict[str, Any] = dict(trainer.callback_metrics)
         row = {
             "epoch": trainer.current_epoch + 1,
@@ -97,6 +116,16 @@ class RunLog(pl.Callback):
             )
             with written_whole(self.run_dir / "metrics.csv") as temporary:
                 pd.DataFrame(self.epochs).to_csv(temporary, index=False)
+
+    def _read_losses(self, trainer: pl.Trainer) -> None:
+        """Every step's loss to TensorBoard, in one transfer from the device."""
+        if self._losses:
+            steps, losses = zip(*self._losses, strict=True)
+            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                for logger in trainer.loggers:
+                    if isinstance(logger, TensorBoardLogger):
+                        logger.experiment.add_scalar("train_loss", loss, step)
+            self._losses.clear()
 
 
 def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:

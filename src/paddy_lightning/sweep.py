@@ -34,13 +34,8 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import read_config, read_summary
 
 log = logging.getLogger(__name__)
-MAY_CHANGE = {
-    "num_workers",
-    "cache",
-    "cache_gb",
-    "trainer",
-    "resume",
-}  # between a run and what goes on with it
+# What may differ between a run and what goes on with it.
+MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
 
 
 def in_sweep() -> bool:

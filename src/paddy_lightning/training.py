@@ -17,6 +17,7 @@ from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import FIND, TrainConfig, Tta
+from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
@@ -29,6 +30,7 @@ from paddy_lightning.predict import (
     predictions_table,
     usable_precision,
 )
+from paddy_lightning.profiling import EpochProfiler, advice
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.run_folder import (
     Summary,
@@ -225,8 +227,20 @@ def _run(
         summary |= write_interpretation(run_dir).summary
         log_hyperparameters(trainer, config, summary)
     checkpoints.last.unlink()
+    if isinstance(profiler := vars(trainer)["profiler"], EpochProfiler):
+        write_profile(run_dir, profiler, datamodule)
     log.info("%s", closing_line(summary))
     return summary
+
+
+def write_profile(run_dir: Path, profiler: EpochProfiler, datamodule: PaddyDataModule) -> None:
+    """``profile.csv``, and the same for the terminal with a sentence of advice."""
+    parts = profiler.table()
+    write_table(run_dir / "profile.csv", parts)
+    has_cache = datamodule.pictures.kept is not None
+    told = parts.to_string(index=False, float_format="{:.3f}".format)
+    said = advice(parts, datamodule.num_workers, has_cache)
+    log.info("where the time of a mean epoch went:\n%s\n%s", told, said)
 
 
 def evaluate(
