@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow lock clean
+.PHONY: help install demo test slow bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,10 @@ test: install ## format, lint, types and tests
 slow: install ## the tests of minutes: twenty families of archs, kills at random moments
 	$(BIN)/pytest -m slow
 
+bench: install ## measure against fastai, Kornia in sequence and the bare model
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
 lock: ## choose the versions of requirements.lock anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
 	uv pip compile pyproject.toml --extra demo --extra dev --universal --generate-hashes --upgrade \
@@ -45,4 +49,4 @@ lock: ## choose the versions of requirements.lock anew (needs uv)
 	rm .overrides
 
 clean: ## remove .venv, the drawn data and the caches; outputs/ stays
-	rm -rf .venv data/demo build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv data/demo benchmarks/.pictures build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,7 +61,7 @@ def test_what_is_kept_is_what_the_files_give(root: Path, files: pd.Series, resiz
     assert cache_of(root, presize).open(files) is None
     assert cache_of(root, presize).fill(files, num_workers=2).empty
     assert assert_right(root, files, presize) == 60
-    assert names(cache_of(root, presize).folder) == {"lock", ".csv", ".pixels"}
+    assert names(cache_of(root, presize).folder) == {"lock", ".index", ".pixels"}
 
 
 def test_broken_files_are_found_and_the_others_kept(root: Path, files: pd.Series) -> None:
@@ -92,11 +92,11 @@ def test_what_was_appended_but_not_named_is_overwritten(root: Path, files: pd.Se
     (pixels,) = cache_of(root).folder.glob("*.pixels")
     with pixels.open("ab") as file:
         file.write(b"rubbish")
-    (pixels.parent / ".index.csv.1.part").write_text("rubbish")
+    (pixels.parent / ".some.index.1.part").write_text("rubbish")
     assert assert_right(root, files) == 10
     cache_of(root).fill(files, num_workers=1)
     assert assert_right(root, files) == 60 and pixels.stat().st_size == 60 * PICTURE
-    assert names(pixels.parent) == {"lock", ".csv", ".pixels"}
+    assert names(pixels.parent) == {"lock", ".index", ".pixels"}
 
 
 @pytest.mark.parametrize("damage", ["", "file,offset\na,b\n", "\0"])
@@ -104,7 +104,7 @@ def test_an_index_that_cannot_be_read_is_made_anew(
     root: Path, files: pd.Series, damage: str
 ) -> None:
     cache_of(root).fill(files, num_workers=1)
-    (index,) = cache_of(root).folder.glob("*.csv")
+    (index,) = cache_of(root).folder.glob("*.index")
     index.write_text(damage)
     cache_of(root).fill(files, num_workers=1)
     assert assert_right(root, files) == 60
@@ -160,7 +160,7 @@ def test_a_killed_writer_leaves_what_is_right(root: Path, files: pd.Series) -> N
             partly.add(assert_right(root, files))
         cache_of(root).fill(files, num_workers=2)
         assert assert_right(root, files) == 460
-        assert names(cache_of(root).folder) == {"lock", ".csv", ".pixels"}
+        assert names(cache_of(root).folder) == {"lock", ".index", ".pixels"}
     assert any(0 < count < 460 for count in partly), partly
 
 
@@ -182,6 +182,18 @@ def test_the_limit_holds_and_what_was_longest_of_no_use_goes(
     cache_of(root, fourth, limit).fill(files, num_workers=1)
     assert assert_right(root, files, fourth) == 130 // 4
     assert "holds 32 of 60 pictures (no more room; cache_gb=" in caplog.text
+
+
+def test_nothing_of_the_users_is_cleared(root: Path, files: pd.Series) -> None:
+    place = root.parent / "cache"
+    theirs = [place / "notes.csv", place / "data" / "train.csv", place / "data" / "lock"]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    for presize in (PRESIZE, Presize((40, 48))):
+        cache_of(root, presize, limit=61 * PICTURE).fill(files, num_workers=1)
+    assert cache_of(root).open(files) is None
+    assert all(path.read_text() == "mine" for path in theirs)
 
 
 def test_a_place_that_cannot_be_written_is_gone_without(

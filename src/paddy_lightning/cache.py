@@ -185,7 +185,7 @@ class Cache:
             whole = pd.concat([index, new])
             try:
                 os.fsync(writer.file)
-                write_table(pixels.with_suffix(".csv"), whole.reset_index())
+                write_table(pixels.with_suffix(".index"), whole.reset_index())
             except OSError as error:
                 writer.full = str(error)
             return whole
@@ -206,7 +206,7 @@ class Cache:
 
     def _find(self) -> Path | None:
         """The file of pixels that has an index."""
-        indexes = [path.with_suffix(".pixels") for path in self.folder.glob("*.csv")]
+        indexes = [path.with_suffix(".pixels") for path in self.folder.glob("*.index")]
         return next((pixels for pixels in indexes if pixels.exists()), None)
 
     def _make_room(self, end: int, more: int) -> int:
@@ -217,7 +217,7 @@ class Cache:
         """
         height, width = self.presize.size
         wanted = end + more * height * width * 3
-        others = [folder for folder in self.place.iterdir() if folder != self.folder]
+        others = [lock.parent for lock in self.place.glob("*/lock") if lock.parent != self.folder]
         for other in [*sorted(others, key=lambda folder: folder.stat().st_mtime), None]:
             disk = shutil.disk_usage(self.place)
             spare = end + disk.free - KEPT_FREE * disk.total
@@ -308,7 +308,7 @@ def _empty_index() -> pd.DataFrame:
 def _read_index(pixels: Path) -> pd.DataFrame:
     """``offset, height, width, bytes, changed`` by file; empty where it cannot be read."""
     try:
-        return read_table(pixels.with_suffix(".csv")).set_index("file").astype(np.int64)
+        return read_table(pixels.with_suffix(".index")).set_index("file").astype(np.int64)
     except (UserError, KeyError, ValueError):
         return _empty_index()
 
@@ -319,7 +319,7 @@ def _end(index: pd.DataFrame) -> int:
 
 
 def _clear(folder: Path) -> None:
-    for path in [*folder.glob("*.csv"), *folder.glob("*.pixels")]:  # first what names the other
+    for path in [*folder.glob("*.index"), *folder.glob("*.pixels")]:  # first what names the other
         path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,32 @@
+"""Drawn pictures of the competition's shape, 640 high and 480 wide, as JPEG files."""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from paddy_lightning.demo import CLASS_NAMES, draw_leaf
+
+PLACE = Path("benchmarks/.pictures")
+TRAIN, VALID = 192, 128
+
+
+def pictures() -> Path:
+    """A folder with the trees ``train`` and ``valid``, one folder a class; drawn if need be."""
+    jobs = [
+        (
+            PLACE / part / (label := CLASS_NAMES[number % len(CLASS_NAMES)]) / f"{number:03}.jpg",
+            label,
+            seed,
+        )
+        for part, count, seed_from in (("train", TRAIN, 0), ("valid", VALID, TRAIN))
+        for number, seed in enumerate(range(seed_from, seed_from + count))
+    ]
+    missing = [job for job in jobs if not job[0].exists()]
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(_draw, missing))
+    return PLACE
+
+
+def _draw(job: tuple[Path, str, int]) -> None:
+    path, label, seed = job
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_leaf(label, seed).save(path, quality=88)
