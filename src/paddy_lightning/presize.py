@@ -16,8 +16,11 @@ from paddy_lightning.errors import UserError
 
 CENTRE = (0.5, 0.5)
 LONG = 8  # results that a picture to be cut may reach to either side of its middle
+LARGEST = Image.MAX_IMAGE_PIXELS or 2**26
 THIN = 4  # how much larger than a picture a box may be before the picture is made smaller first
 SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # we refuse them
 
 
 class Box(NamedTuple):
@@ -75,10 +78,8 @@ def open_whole(path: Path, presize: Presize) -> np.ndarray:
         UserError: The file cannot be read as a picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = _open_rgb(path, presize)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+        image = _open_rgb(path, presize)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         why = "no picture format that is known" if unknown else error
         raise UserError(f"{path}: cannot be read as a picture ({why})") from error
@@ -150,6 +151,9 @@ def resize_box(source: Size, size: Size, resize: Resize) -> Box:
 
 def _open_rgb(path: Path, presize: Presize) -> Image.Image:
     with Image.open(path) as image:
+        # PIL only warns of these, and warnings cannot be made errors in one thread alone.
+        if image.width * image.height > LARGEST:
+            raise ValueError(f"{image.width}x{image.height} pixels, more than any photo has")
         if presize.draft and image.format == "JPEG":
             _decode_smaller(image, presize.size, presize.resize)
         return to_rgb(ImageOps.exif_transpose(image))
