@@ -18,10 +18,10 @@ TOKEN = "KGAT_planted_0123456789abcdef"
 STARTUP = """
 import time
 from kagglesdk import kaggle_env
-from paddy_lightning import kaggle_api
+from paddy_lightning import kaggle_errors
 
 kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = "http://localhost:{port}"
-kaggle_api.TIMEOUT = {timeout}
+kaggle_errors.TIMEOUT = {timeout}
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(min(seconds, 0.01))
 """  # of a Python that takes this server for Kaggle, and is not patient

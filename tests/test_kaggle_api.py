@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -34,12 +35,14 @@ class Desk:
 
     folder: Path
     kaggle: Kaggle
+    timeout: float = 20
+    stdin: int = subprocess.DEVNULL
 
-    def type(self, *words: object, timeout: float = 20, **changes: str | None) -> Result:
+    def type(self, *words: object, **changes: str | None) -> Result:
         """Run a script here; a change of None takes a variable out of the environment."""
         startup = self.folder.parent / "startup"
         startup.mkdir(exist_ok=True)
-        text = STARTUP.format(port=self.kaggle.port, timeout=timeout)
+        text = STARTUP.format(port=self.kaggle.port, timeout=self.timeout)
         (startup / "sitecustomize.py").write_text(text)
         home = self.folder.parent / "home"
         path = [str(startup), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
@@ -53,7 +56,7 @@ class Desk:
             [sys.executable, str(ROOT / script), *arguments],
             cwd=self.folder,
             env=own,
-            stdin=subprocess.DEVNULL,
+            stdin=self.stdin,
             capture_output=True,
             text=True,
             timeout=120,
@@ -194,7 +197,8 @@ FAILURES: dict[str, tuple[dict[str, list[tuple[int, str]]], dict[str, str | None
     "rules": (
         {"DownloadDataFiles": [(403, "You must accept this competition's rules")]},
         {},
-        f"accept them at https://www.kaggle.com/c/{NAME}/rules, then run the same command again",
+        f"{NAME}: Kaggle refuses (You must accept this competition's rules); if you have not"
+        f" accepted the rules, do so at https://www.kaggle.com/c/{NAME}/rules, then run the same",
     ),
     "unknown competition": (
         {"DownloadDataFiles": [(404, "Not found")]},
@@ -242,7 +246,8 @@ def test_a_failed_download_is_one_sentence(desk: Desk, failure: str) -> None:
 
 def test_silence_is_not_waited_for_without_end(desk: Desk) -> None:
     desk.kaggle.refusals = {"DownloadDataFiles": [(-1, "")] * 9}
-    result = desk.type("download.py", timeout=0.2)
+    desk.timeout = 0.2
+    result = desk.type("download.py")
     one_sentence(result, "Kaggle cannot be reached (no answer within 0.2 seconds), 4 times in a")
 
 
@@ -364,6 +369,19 @@ def test_submit(desk: Desk, run: Path) -> None:
     assert len(desk.kaggle.submissions) == 1
 
 
+@pytest.mark.parametrize(("answer", "sent"), [("y", 1), ("", 0), ("no", 0)])
+def test_at_a_terminal_the_user_is_asked(desk: Desk, run: Path, answer: str, sent: int) -> None:
+    terminal, far_end = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    desk.stdin = far_end
+    result = desk.type("submit.py", f"run={run}", "message=first")
+    assert result.returncode == 0, result.stderr
+    assert f"send {run}/submission.csv to {NAME} as 'first'? [y/N]" in result.stdout
+    assert len(desk.kaggle.submissions) == sent
+    os.close(terminal)
+    os.close(far_end)
+
+
 def test_a_dry_run_sends_nothing(desk: Desk, run: Path) -> None:
     before = (run / "summary.json").read_text()
     result = desk.type("submit.py", f"run={run}", "dry_run=true")
@@ -397,7 +415,8 @@ def test_a_lost_answer_costs_no_second_submission(desk: Desk, run: Path) -> None
 REFUSALS: dict[str, tuple[dict[str, list[tuple[int, str]]], str]] = {
     "rules": (
         {"GetSubmissionLimits": [(403, "")]},
-        f"accept them at https://www.kaggle.com/c/{NAME}/rules",
+        f"{NAME}: Kaggle refuses (without a reason); if you have not accepted the rules, do so at"
+        f" https://www.kaggle.com/c/{NAME}/rules, then run the same command again",
     ),
     "daily limit, told late": (
         {"CreateSubmission": [(400, "Your team has used its daily Submission allowance (5)")]},
@@ -413,7 +432,7 @@ REFUSALS: dict[str, tuple[dict[str, list[tuple[int, str]]], str]] = {
     ),
     "no longer waits": (
         {"GetSubmission": [(503, "")] * 9},
-        "Kaggle is out of order (HTTP 503, 4 times in a row)",
+        "submission 4000 was sent; its score: Kaggle is out of order (HTTP 503, 4 times in a row)",
     ),
 }
 
@@ -464,14 +483,19 @@ def test_the_token_is_in_no_file(desk: Desk, stripes: Path) -> None:
         "presize": "48x40", "size": "40x32", "epochs": 1, "batch_size": 16, "num_workers": 0,
         "hydra.run.dir": run,
     }.items()]  # fmt: skip
-    tokens = {"KAGGLE_API_TOKEN": TOKEN, "KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": TOKEN}
+    tokens: dict[str, str | None] = {
+        "VERBOSE": "true",
+        "KAGGLE_API_TOKEN": TOKEN,
+        "KAGGLE_USERNAME": "somebody",
+        "KAGGLE_KEY": TOKEN,
+    }
     said = ""
     for words in (
         ("train.py", *config),
         ("predict.py", f"ckpt={run}"),
         ("submit.py", f"run={run}", "yes=true"),
     ):
-        result = desk.type(*words, VERBOSE="true", **tokens)
+        result = desk.type(*words, **tokens)
         assert result.returncode == 0, result.stderr
         said += result.stdout + result.stderr
     assert TOKEN not in said

@@ -13,14 +13,8 @@ from tqdm import tqdm
 
 from paddy_lightning.config import DataConfig, DownloadConfig, Source
 from paddy_lightning.errors import UserError
-from paddy_lightning.kaggle_api import (
-    GIGABYTE,
-    check_name,
-    check_room,
-    disk_sentence,
-    fetch_archive,
-    kaggle_api,
-)
+from paddy_lightning.kaggle_api import check_name, fetch_archive, kaggle_api
+from paddy_lightning.kaggle_errors import GIGABYTE, check_room, disk_sentence
 from paddy_lightning.table import (
     KAGGLE_PLACES,
     DataSet,

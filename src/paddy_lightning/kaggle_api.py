@@ -4,28 +4,30 @@
 with its prints kept back. They could also hold the token, which no line of ours ever shows.
 """
 
-import errno
 import io
 import os
 import re
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from paddy_lightning.errors import UserError
+from paddy_lightning.kaggle_errors import (
+    GIGABYTE,
+    KEEP,
+    TRIES,
+    check_room,
+    explained,
+    patiently,
+    time_limits,
+    wrong_token,
+)
 
-TRIES = 4  # of a request, with 1, 2 and 4 seconds between them
-TIMEOUT = 60  # seconds without an answer
 POLL = (5.0, 60.0)  # seconds between two looks for a score: at first, and at most
-GIGABYTE = 10**9
-SETTINGS = "https://www.kaggle.com/settings/api"
-KEEP = f"make one at {SETTINGS} and keep it in ~/.kaggle/access_token or in KAGGLE_API_TOKEN"
-Answer = TypeVar("Answer")
 
 
 @contextmanager
@@ -39,13 +41,13 @@ def kaggle_api(competition: str) -> Iterator[Any]:
     place = token_place()
     if place is None:
         raise UserError(f"Kaggle wants a token, and there is none: {KEEP}")
-    with _explained(competition, place), _time_limits(), redirect_stdout(io.StringIO()):
+    with explained(competition, place), time_limits(), redirect_stdout(io.StringIO()):
         try:
             import kaggle
 
             patiently(kaggle.api.authenticate)
         except SystemExit:
-            raise UserError(_wrong_token(place)) from None
+            raise UserError(wrong_token(place)) from None
         # VERBOSE=true in the environment would have every header printed.
         kaggle.api.args = [word for word in kaggle.api.args if word != "--verbose"]
         yield kaggle.api
@@ -68,21 +70,6 @@ def token_place() -> str | None:
     return next((str(file) for file in files if file.is_file()), None)
 
 
-def patiently(request: Callable[[], Answer]) -> Answer:
-    """The answer to a request, which is repeated where Kaggle or the network is at fault.
-
-    The package repeats none of those it answers with an HTTP error, and few of the others.
-    """
-    for attempt in range(TRIES - 1):
-        try:
-            return request()
-        except Exception as error:
-            if not _is_passing(error):
-                raise
-        time.sleep(2**attempt)
-    return request()
-
-
 def check_name(competition: str) -> None:
     """Refuse what cannot be a competition's name, before it becomes part of a path.
 
@@ -93,20 +80,6 @@ def check_name(competition: str) -> None:
         raise UserError(
             f"competition={competition}: not a name; it is the last part of the competition's"
             " address, such as paddy-disease-classification"
-        )
-
-
-def check_room(folder: Path, need: int, what: str) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Raises:
-        UserError: Says how much is missing.
-    """
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise UserError(
-            f"{folder.absolute()}: {what} needs {need / GIGABYTE:.3g} GB,"
-            f" and {free / GIGABYTE:.3g} GB are free; make room and run the same command again"
         )
 
 
@@ -234,110 +207,6 @@ def wait_for_score(api: Any, submission: int, seconds: float) -> Any:
             return seen
         time.sleep(pause)
         pause = min(1.5 * pause, POLL[1])
-
-
-@contextmanager
-def _time_limits() -> Iterator[None]:
-    """Let no request wait for ever: the package sets no limit of its own."""
-    from requests.adapters import HTTPAdapter
-
-    original = HTTPAdapter.send
-
-    def limited(
-        self: Any, request: Any, stream: bool = False, timeout: Any = None, **more: Any
-    ) -> Any:
-        return original(self, request, stream, timeout or TIMEOUT, **more)
-
-    HTTPAdapter.send = limited
-    try:
-        yield
-    finally:
-        HTTPAdapter.send = original
-
-
-@contextmanager
-def _explained(competition: str, place: str) -> Iterator[None]:
-    """Whatever the block raises, as one sentence."""
-    import requests
-
-    try:
-        yield
-    except requests.HTTPError as error:
-        raise UserError(_http_sentence(error, competition, place)) from error
-    except (requests.Timeout, requests.ConnectionError) as error:
-        late = isinstance(error, requests.Timeout)
-        why = f"no answer within {TIMEOUT} seconds" if late else type(error).__name__
-        raise UserError(
-            f"Kaggle cannot be reached ({why}), {TRIES} times in a row; is there a network?"
-        ) from error
-    except (requests.RequestException, ValueError) as error:
-        said = f"{type(error).__name__} {error}"
-        if isinstance(error, UnicodeError) or "header" in said.lower():
-            # Its message holds the header, and so the token: neither it nor its traceback.
-            raise UserError(
-                f"the Kaggle token in {place} has characters that no token has; {KEEP}"
-            ) from None
-        raise UserError(
-            f"Kaggle gave an answer that cannot be understood ({type(error).__name__}); is a"
-            " proxy in between?"
-        ) from error
-    except OSError as error:
-        raise UserError(disk_sentence(error)) from error
-
-
-def disk_sentence(error: OSError) -> str:
-    """What a disk refused, and what to do."""
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}the disk is full; make room and run the same command again"
-    return f"{where}{error.strerror or error}"
-
-
-def _http_sentence(error: Any, competition: str, place: str) -> str:
-    response = error.response
-    status = response.status_code if response is not None else 0
-    page = f"https://www.kaggle.com/c/{competition}"
-    match status:
-        case 401:
-            return _wrong_token(place)
-        case 403:
-            return (
-                f"{competition}: Kaggle gives it only to those who accepted its rules; accept them"
-                f" at {page}/rules, then run the same command again"
-            )
-        case 404:
-            return (
-                f"competition={competition}: Kaggle knows no such competition; its name is the last"
-                " part of its address, such as paddy-disease-classification"
-            )
-        case 429:
-            return "Kaggle has had too many requests; wait some minutes and try again"
-        case _ if status >= 500:
-            return (
-                f"Kaggle is out of order (HTTP {status}, {TRIES} times in a row); try again later"
-            )
-    return f"{competition}: Kaggle refuses (HTTP {status}): {_said(response)}"
-
-
-def _said(response: Any) -> str:
-    """What Kaggle says of a refusal, such as that the day's submissions are used up."""
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "without a reason"
-
-
-def _wrong_token(place: str) -> str:
-    return f"Kaggle does not take the token in {place}; {KEEP}"
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same request may succeed a little later."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, (requests.Timeout, requests.ConnectionError))
 
 
 def _hours_to_midnight() -> int:

@@ -17,6 +17,7 @@ from paddy_lightning.kaggle_api import (
     submissions_left,
     wait_for_score,
 )
+from paddy_lightning.kaggle_errors import one_line
 from paddy_lightning.run_folder import Summary, locked, read_config, read_summary
 from paddy_lightning.submission import check_submission
 from paddy_lightning.table import open_data, read_table
@@ -119,8 +120,11 @@ def _agreed(config: SubmitConfig, file: Path, message: str) -> bool:
 def _follow(config: SubmitConfig, run: Path, summary: Summary) -> Summary:
     """Wait for the score of what was sent, and write it down."""
     submission = summary["kaggle_submission_id"]
-    with kaggle_api(config.competition) as api:
-        seen = wait_for_score(api, submission, config.wait)
+    try:
+        with kaggle_api(config.competition) as api:
+            seen = wait_for_score(api, submission, config.wait)
+    except UserError as error:
+        raise UserError(f"submission {submission} was sent; its score: {error}") from error
     page = f"https://www.kaggle.com/c/{config.competition}/submissions"
     if seen is None or seen.status.name == "PENDING":
         log.info("no score yet; look at %s, or later with: python submit.py run=%s", page, run)
@@ -135,7 +139,7 @@ def _follow(config: SubmitConfig, run: Path, summary: Summary) -> Summary:
         },
     )
     if seen.status.name == "ERROR":
-        reason = (seen.error_description or "").strip() or "without a reason"
+        reason = one_line(seen.error_description or "")
         raise UserError(f"submission {submission}: Kaggle could not score it: {reason} ({page})")
     log.info("public score %s, in summary.json and TensorBoard", seen.public_score or "not shown")
     _log_scores(run, {"public_score": public, "private_score": private})
