@@ -1,5 +1,7 @@
 """Zips that mean harm, or are broken: refused by name, and nothing of them is left."""
 
+import fcntl
+import os
 import shutil
 import stat
 import zipfile
@@ -137,14 +139,32 @@ def test_files_that_do_not_fit_together_are_refused(
     assert names(archive.parent) == [archive.name]
 
 
-def test_what_a_killed_process_left_is_no_hindrance(pack: Pack) -> None:
+def test_what_a_killed_process_left_is_no_hindrance(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = pack()
     leftover = archive.parent / f".{NAME}.part" / "train_images" / "half.jpg"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no train_images/ there"):
+        open_data(DataConfig(Source.paddy))  # what is hidden is not all there
     unpack(archive, archive.parent / NAME)
     assert not list(archive.parent.rglob("half.jpg"))
     assert len(open_data(DataConfig(Source.paddy, str(archive.parent / NAME))).train) == 60
+
+
+def test_two_downloads_do_not_mix(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack()
+    monkeypatch.chdir(tmp_path)
+    other = os.open(tmp_path / "data", os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="data: another process is downloading to it"):
+        run_download(DownloadConfig())
+    os.close(other)
+    assert run_download(DownloadConfig()) == Path("data", NAME)
 
 
 def test_a_folder_that_is_not_it_is_not_touched(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_training import small
 
 from paddy_lightning.augment import kornia_augmentations
-from paddy_lightning.config import DataConfig, PredictConfig, Source
+from paddy_lightning.config import PredictConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import read_predictions
 from paddy_lightning.predict import run_predict
@@ -188,9 +188,3 @@ def test_a_config_names_no_code(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="not a config of this version"):
             read_config(tmp_path)
     assert not trace.exists()
-
-
-def test_a_knob_names_no_code() -> None:
-    """Text that Hydra or a shell would take for an order is a name like others."""
-    config = DataConfig(Source.folder, "${oc.env:HOME}; touch x")
-    assert config.root == "${oc.env:HOME}; touch x"

@@ -461,6 +461,34 @@ def test_a_submission_that_kaggle_cannot_score(desk: Desk, run: Path) -> None:
     assert json.loads((run / "summary.json").read_text())["kaggle_submission_status"] == "error"
 
 
+def test_an_ensembles_folder_can_be_submitted(desk: Desk, run: Path, stripes: Path) -> None:
+    """It is no run: the competition's files are looked for, and it gets a summary of its own."""
+    both = desk.folder / "both, a=b"
+    both.mkdir()
+    for name in ("submission.csv", "predictions.csv"):
+        shutil.copy(run / name, both)
+    (desk.folder / "data").mkdir()
+    (desk.folder / "data" / NAME).symlink_to(stripes)
+    result = desk.type("submit.py", f"run={both}", "yes=true")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((both / "summary.json").read_text())["kaggle_public_score"] == 0.98154
+
+
+def test_a_run_on_other_pictures_has_nothing_to_submit(desk: Desk, run: Path) -> None:
+    config = (run / "config.yaml").read_text().replace("source: paddy", "source: folder")
+    (run / "config.yaml").write_text(config.replace("/stripes0", "/stripes0/train_images"))
+    result = desk.type("submit.py", f"run={run}", "yes=true")
+    one_sentence(result, f"{run}: its data (folder) is not of a Kaggle competition")
+
+
+def test_what_was_changed_since_is_not_sent(desk: Desk, run: Path) -> None:
+    text = (run / "submission.csv").read_text()
+    (run / "submission.csv").write_text(text.replace("200003.jpg", "200008.jpg"))
+    result = desk.type("submit.py", f"run={run}", "yes=true")
+    one_sentence(result, f"{run}/submission.csv: '200003.jpg' is missing (1 of 8 are)")
+    assert not desk.kaggle.calls
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,12 +1,16 @@
 """Kaggle's zip -> ``data/<competition>``: safely, checked, and whole or not at all."""
 
+import fcntl
 import logging
 import lzma
+import os
 import shutil
 import stat
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tqdm import tqdm
@@ -57,13 +61,14 @@ def run_download(config: DownloadConfig) -> Path:
     archive = folder.with_name(f"{folder.name}.zip")
     try:
         folder.parent.mkdir(exist_ok=True)
-        if not archive.exists():
-            log.info("downloading %s to %s", config.competition, archive)
-            with kaggle_api(config.competition) as api:
-                fetch_archive(api, config.competition, archive)
-        log.info("unpacking %s", archive)
-        unpack(archive, folder)
-        archive.unlink()
+        with _alone_in(folder.parent):
+            if not archive.exists():
+                log.info("downloading %s to %s", config.competition, archive)
+                with kaggle_api(config.competition) as api:
+                    fetch_archive(api, config.competition, archive)
+            log.info("unpacking %s", archive)
+            unpack(archive, folder)
+            archive.unlink()
     except OSError as error:
         raise UserError(disk_sentence(error)) from error
     log.info(describe(open_data(DataConfig(Source.paddy, str(folder)))))
@@ -77,6 +82,23 @@ def find_files(competition: str) -> Path | None:
             if folder.is_dir():
                 return folder
     return None
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself: two downloads of one file would mix.
+
+    Raises:
+        UserError: Another process downloads there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"{folder}: another process is downloading to it") from None
+    finally:
+        os.close(descriptor)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -224,6 +224,7 @@ def _find_kaggle(root: str | None) -> Path | None:
     for place in map(Path, [root] if root is not None else KAGGLE_PLACES):
         for pattern in ("train_images", "*/train_images", "*/*/train_images"):
             for found in sorted(place.glob(pattern)):
-                if found.parent != Path(DEMO_PLACE):
+                hidden = found.relative_to(place).as_posix().startswith(".")  # not all there yet
+                if found.parent != Path(DEMO_PLACE) and not hidden:
                     return found.parent
     return None
