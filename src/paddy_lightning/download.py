@@ -93,10 +93,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is downloading to it") from None
         yield
-    except BlockingIOError:
-        raise UserError(f"{folder}: another process is downloading to it") from None
     finally:
         os.close(descriptor)
 
