@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow bench lock clean
+.PHONY: help install demo data test slow bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,9 @@ install: .venv/installed ## set up .venv with everything, the demo's weights and
 demo: install ## draw a data set, train on it, predict its test pictures with TTA
 	$(BIN)/python train.py recipe=demo hydra.run.dir=$(RUN)
 	$(BIN)/python predict.py ckpt=$(RUN) tta=true
+
+data: install ## fetch the competition's files from Kaggle into data/ (needs a token)
+	$(BIN)/python download.py
 
 test: install ## format, lint, types and tests
 	$(BIN)/ruff format --check .

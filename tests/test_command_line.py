@@ -29,6 +29,7 @@ SMALL = [
     "batch_size=16",
     "num_workers=0",
 ]
+SLOW = {"torch", "timm", "pandas", "pytorch_lightning", "kaggle"}  # to import
 
 
 @pytest.mark.parametrize(
@@ -40,13 +41,15 @@ SMALL = [
         ("survey.py", "show=false"),
         ("interpret.py", "run=null"),
         ("compare.py", "runs=null"),
+        ("download.py", "competition=paddy-disease-classification"),
+        ("submit.py", "dry_run=false"),
     ],
 )
 def test_help_is_complete_and_needs_no_torch(script: str, knob: str, run_script: Script) -> None:
     result = run_script(script, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert result.returncode == 0 and knob in result.stdout
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
-    assert "hydra" in imported and not imported & {"torch", "timm", "pandas", "pytorch_lightning"}
+    assert "hydra" in imported and not imported & SLOW
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from paddy_lightning.config import (
     DataConfig,
+    DownloadConfig,
     PredictConfig,
     Resize,
+    SubmitConfig,
     TrainConfig,
     Tta,
     plain,
@@ -54,6 +56,6 @@ def test_plain_values_make_the_same_config_again() -> None:
 
 
 def test_every_knob_says_what_it_means() -> None:
-    for kind in (TrainConfig, DataConfig, PredictConfig):
+    for kind in (TrainConfig, DataConfig, PredictConfig, DownloadConfig, SubmitConfig):
         for knob in dataclasses.fields(kind):
             assert knob.name == "data" or len(knob.metadata["meaning"]) > 10, knob.name

@@ -26,8 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from paddy_lightning.atomic import write_json
 from paddy_lightning.config import (
     CompareConfig,
+    DownloadConfig,
     InterpretConfig,
     PredictConfig,
+    SubmitConfig,
     SurveyConfig,
     TrainConfig,
 )
@@ -43,7 +45,9 @@ PATHS = {
     "images",
     "output",
     "resume",
-}  # knobs whose value is a path
+    "run",
+    "message",
+}  # knobs whose value is a path, or any text
 RESUMABLE = ("resume=", "num_workers=", "cache=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 GRACE = 10  # seconds
@@ -164,6 +168,8 @@ def register_schemas() -> None:
     store.store("predict_schema", PredictConfig)
     store.store("interpret_schema", InterpretConfig)
     store.store("compare_schema", CompareConfig)
+    store.store("download_schema", DownloadConfig)
+    store.store("submit_schema", SubmitConfig)
 
 
 def job_folder(number: int, overrides: list[str]) -> str:

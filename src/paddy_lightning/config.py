@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from paddy_lightning.errors import UserError
 
 Size = tuple[int, int]
+COMPETITION = "paddy-disease-classification"
 FIND = "find"  # in place of a learning rate
 OFF = "off"  # in place of a folder for the cache
 E = TypeVar("E", bound=StrEnum)
@@ -182,6 +183,25 @@ class CompareConfig:
 
     runs: Any = knob(None, "a sweep's folder, a run's, or a list of them (required)")
     output: str | None = knob(None, "folder of the comparison; null: a new one under outputs/")
+
+
+@dataclass
+class DownloadConfig:
+    """All that ``download.py`` can be told."""
+
+    competition: str = knob(COMPETITION, "the last part of the competition's address on Kaggle")
+
+
+@dataclass
+class SubmitConfig:
+    """All that ``submit.py`` can be told."""
+
+    run: str | None = knob(None, "the folder that predict.py wrote submission.csv to (required)")
+    message: str | None = knob(None, "what Kaggle shows beside the score; null: the run in a line")
+    competition: str = knob(COMPETITION, "the last part of the competition's address on Kaggle")
+    yes: bool = knob(False, "send without asking")
+    dry_run: bool = knob(False, "do everything but send")
+    wait: float = knob(600, "seconds to wait for the score")
 
 
 def read_size(name: str, value: Any) -> Size:

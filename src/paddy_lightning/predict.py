@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from paddy_lightning.atomic import set_aside, written_whole
+from paddy_lightning.atomic import set_aside
 from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
@@ -25,7 +25,7 @@ from paddy_lightning.model import build_model
 from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.submission import submission
-from paddy_lightning.table import DataSet, list_images, open_data
+from paddy_lightning.table import DataSet, list_images, open_data, write_table
 
 log = logging.getLogger(__name__)
 TTA_VIEWS = 4  # and the plain one
@@ -307,7 +307,6 @@ def _run_folder(checkpoint: Path) -> Path:
 def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
     if aside := set_aside(path):
         log.info("kept what was there as %s", aside)
-    with written_whole(path) as temporary:
-        frame.to_csv(temporary, index=False)
+    write_table(path, frame)
     log.info("wrote %s (%d rows)", path, len(frame))
     return path

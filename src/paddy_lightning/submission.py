@@ -1,11 +1,12 @@
-"""Predictions -> the CSV file that Kaggle takes."""
+"""Predictions -> the CSV file that Kaggle takes; the check of one before it is sent."""
 
 import logging
 from pathlib import Path
 
 import pandas as pd
 
-from paddy_lightning.errors import UserError
+from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.table import read_table
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
     Raises:
         UserError: The pictures are not those of the sample.
     """
-    ids = pd.read_csv(sample, dtype=str)
+    ids = read_table(sample)
     id_column, label_column = ids.columns[:2]
     labels = predictions.set_index(predictions["file"].str.split("/").str[-1])["label"]
     if set(ids[id_column]) != set(labels.index) or not labels.index.is_unique:
@@ -35,3 +36,32 @@ def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {id_column: ids[id_column], label_column: labels.loc[ids[id_column]].to_numpy()}
     )
+
+
+def check_submission(path: Path, sample: Path, class_names: list[str]) -> None:
+    """Refuse a file that Kaggle would refuse, or score as nonsense.
+
+    Raises:
+        UserError: Names the first row or column that is wrong.
+    """
+    found, wanted = read_table(path), read_table(sample)
+    if list(found) != list(wanted):
+        have, want = (", ".join(map(str, table.columns)) for table in (found, wanted))
+        raise UserError(f"{path}: has the columns {have}; {sample.name} has {want}")
+    ids, labels = (found[column] for column in found.columns[:2])
+    if (twice := ids[ids.duplicated()]).size:
+        raise UserError(f"{path}: {twice.iloc[0]!r} is in it twice")
+    if missing := sorted(set(wanted.iloc[:, 0]) - set(ids)):
+        raise UserError(f"{path}: {missing[0]!r} is missing ({len(missing)} of {len(wanted)} are)")
+    if foreign := sorted(set(ids) - set(wanted.iloc[:, 0])):
+        raise UserError(f"{path}: {foreign[0]!r} is not in {sample} ({len(foreign)} are not)")
+    if not ids.equals(wanted.iloc[:, 0]):
+        raise UserError(f"{path}: its rows are not in the order of {sample}")
+    if (gaps := ids[labels == ""]).size:
+        raise UserError(f"{path}: {gaps.iloc[0]!r} has no label ({len(gaps)} have none)")
+    if (unknown := labels[~labels.isin(class_names)]).size:
+        word = unknown.iloc[0]
+        raise UserError(
+            f"{path}: {word!r} is no class of this run{nearest(word, class_names)} ({len(unknown)}"
+            " rows have such a label)"
+        )

@@ -4,9 +4,11 @@ A table is a pandas frame with one row a picture: ``file`` (relative to the data
 with ``/``) and, where known, ``label``. What comes later (splits, predictions) adds columns.
 """
 
+import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -138,8 +140,12 @@ def list_images(root: Path) -> list[str]:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """A table as a CSV file, whole; any name a file system allows survives it."""
+    texts = table.select_dtypes(exclude="number")
+    # By itself csv puts no quotes around a lone carriage return, and readers end a line there.
+    odd = any("\r" in str(text) for text in [*table.columns, *texts.to_numpy().flat])
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
     with written_whole(path) as temporary:
-        table.to_csv(temporary, index=False, errors="surrogateescape")
+        table.to_csv(temporary, index=False, errors="surrogateescape", quoting=quoting)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -218,6 +224,7 @@ def _find_kaggle(root: str | None) -> Path | None:
     for place in map(Path, [root] if root is not None else KAGGLE_PLACES):
         for pattern in ("train_images", "*/train_images", "*/*/train_images"):
             for found in sorted(place.glob(pattern)):
-                if found.parent != Path(DEMO_PLACE):
+                hidden = found.relative_to(place).as_posix().startswith(".")  # not all there yet
+                if found.parent != Path(DEMO_PLACE) and not hidden:
                     return found.parent
     return None

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from paddy_lightning import ranks
-from paddy_lightning.atomic import remove_leftovers, write_json, written_whole
+from paddy_lightning.atomic import remove_leftovers, write_json
 from paddy_lightning.build import build, look_for_broken, make_trainer, phases_of, split_readable
 from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
@@ -262,8 +262,7 @@ def evaluate(
     frame = frame.rename(columns={"label": "predicted"})
     frame.insert(1, "label", table["label"].to_numpy())
     frame.insert(4, "loss", losses.numpy())
-    with written_whole(run_dir / "valid_predictions.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+    write_table(run_dir / "valid_predictions.csv", frame)
 
     def error_rate(way: Tta) -> float:
         return float((join_views(views, way).argmax(1) != truth).float().mean())

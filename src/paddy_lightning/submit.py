@@ -1,0 +1,190 @@
+"""A run's submission.csv -> Kaggle, and its score -> the run."""
+
+import hashlib
+import logging
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from paddy_lightning.atomic import write_json
+from paddy_lightning.config import DataConfig, Source, SubmitConfig
+from paddy_lightning.errors import UserError
+from paddy_lightning.kaggle_api import (
+    check_name,
+    kaggle_api,
+    send,
+    submissions_left,
+    wait_for_score,
+)
+from paddy_lightning.kaggle_errors import one_line
+from paddy_lightning.run_folder import Summary, locked, read_config, read_summary
+from paddy_lightning.submission import check_submission
+from paddy_lightning.table import open_data, read_table
+
+log = logging.getLogger(__name__)
+PREDICTION_COLUMNS = 3  # of predictions.csv, before those of the classes
+
+
+def run_submit(config: SubmitConfig) -> Summary:
+    """``submit.py``: check, ask, send, wait, and write the score into the run.
+
+    A submission that was sent and not scored yet is not sent again: its score is looked for.
+
+    Returns:
+        The run's summary.
+
+    Raises:
+        UserError: The file is not fit to be sent, nobody agreed to send it, or Kaggle refuses.
+    """
+    check_name(config.competition)
+    if not config.run:
+        raise UserError(
+            "say which run, with run=RUN_FOLDER (with the submission.csv of predict.py)"
+        )
+    if not config.wait >= 0:
+        raise UserError(f"wait={config.wait}: must be at least 0 seconds")
+    run = Path(config.run)
+    file = checked_file(run, config.competition)
+    with locked(run) if (run / "config.yaml").is_file() else nullcontext():
+        summary = read_summary(run)
+        earlier = _same_file(summary, file, config.competition)
+        if not (earlier and summary["kaggle_submission_status"] == "pending"):
+            _tell_earlier(summary, file, config.competition)
+            message = config.message or default_message(run, summary)
+            if not _agreed(config, file, message):
+                return summary
+            with kaggle_api(config.competition) as api:
+                submission = send(api, config.competition, file, message)
+            log.info("sent %s as submission %d", file, submission)
+            sent = {
+                "competition": config.competition,
+                "submission_id": submission,
+                "submission_message": message,
+                "submission_sha256": _digest(file),
+            }
+            summary = _record(run, sent | {"submission_status": "pending", "public_score": None})
+        return _follow(config, run, summary)
+
+
+def checked_file(run: Path, competition: str) -> Path:
+    """The run's submission.csv, fit to be sent.
+
+    Raises:
+        UserError: There is none, or it is not.
+    """
+    file = run / "submission.csv"
+    if not file.is_file():
+        raise UserError(f"{file}: not there; python predict.py ckpt={run} writes it")
+    of_run = (run / "config.yaml").is_file()  # and not the folder of an ensemble
+    data = open_data(read_config(run).data if of_run else DataConfig(Source.paddy))
+    if data.config.source is not Source.paddy or data.sample_submission is None:
+        raise UserError(f"{run}: its data ({data.config.source}) is not of a Kaggle competition")
+    columns = read_table(run / "predictions.csv").columns
+    class_names = [str(name) for name in columns[PREDICTION_COLUMNS:]]
+    check_submission(file, data.sample_submission, class_names)
+    log.info("%s: fit to be sent to %s", file, competition)
+    return file
+
+
+def default_message(run: Path, summary: Summary) -> str:
+    """What tells the run from others on Kaggle's page."""
+    error = summary.get("error_rate")
+    about = [run.absolute().name, summary.get("arch"), error and f"validation error {error:.4f}"]
+    return ", ".join(str(part) for part in about if part)
+
+
+def _agreed(config: SubmitConfig, file: Path, message: str) -> bool:
+    """Whether to send: Kaggle takes one more today, and the user wants to.
+
+    Raises:
+        UserError: None is left today; or there is nobody to ask.
+    """
+    with kaggle_api(config.competition) as api:
+        left = submissions_left(api, config.competition)
+    if left is not None:
+        log.info("submissions left today: %d", left)
+    if config.dry_run:
+        log.info("dry run: nothing was sent; the message would be: %s", message)
+        return False
+    if config.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError("nothing was sent: there is no terminal to ask at; agree with yes=true")
+    if input(f"send {file} to {config.competition} as {message!r}? [y/N] ").lower() in ("y", "yes"):
+        return True
+    log.info("nothing was sent")
+    return False
+
+
+def _follow(config: SubmitConfig, run: Path, summary: Summary) -> Summary:
+    """Wait for the score of what was sent, and write it down."""
+    submission = summary["kaggle_submission_id"]
+    try:
+        with kaggle_api(config.competition) as api:
+            seen = wait_for_score(api, submission, config.wait)
+    except UserError as error:
+        raise UserError(f"submission {submission} was sent; its score: {error}") from error
+    page = f"https://www.kaggle.com/c/{config.competition}/submissions"
+    if seen is None or seen.status.name == "PENDING":
+        log.info("no score yet; look at %s, or later with: python submit.py run=%s", page, run)
+        return summary
+    public, private = _number(seen.public_score), _number(seen.private_score)
+    summary = _record(
+        run,
+        {
+            "submission_status": seen.status.name.lower(),
+            "public_score": public,
+            "private_score": private,
+        },
+    )
+    if seen.status.name == "ERROR":
+        reason = one_line(seen.error_description or "")
+        raise UserError(f"submission {submission}: Kaggle could not score it: {reason} ({page})")
+    log.info("public score %s, in summary.json and TensorBoard", seen.public_score or "not shown")
+    _log_scores(run, {"public_score": public, "private_score": private})
+    return summary
+
+
+def _same_file(summary: Summary, file: Path, competition: str) -> bool:
+    sent = (summary.get("kaggle_competition"), summary.get("kaggle_submission_sha256"))
+    return sent == (competition, _digest(file))
+
+
+def _tell_earlier(summary: Summary, file: Path, competition: str) -> None:
+    """Say what was sent of this run before."""
+    if (submission := summary.get("kaggle_submission_id")) is None:
+        return
+    same = _same_file(summary, file, competition)
+    log.warning(
+        "%s was sent before: submission %s, %s, public score %s",
+        "this very file" if same else "another submission.csv of this run",
+        *(submission, summary["kaggle_submission_status"], summary["kaggle_public_score"]),
+    )
+
+
+def _record(run: Path, facts: dict[str, Any]) -> Summary:
+    """Add what is known of a submission to the run's summary.json."""
+    summary = read_summary(run) | {f"kaggle_{name}": value for name, value in facts.items()}
+    write_json(run / "summary.json", summary)
+    return summary
+
+
+def _log_scores(run: Path, scores: dict[str, float | None]) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run)) as writer:  # type: ignore[no-untyped-call]
+        for name, score in scores.items():
+            if score is not None:
+                writer.add_scalar(f"kaggle/{name}", score)  # type: ignore[no-untyped-call]
+
+
+def _number(score: str | None) -> float | None:
+    try:
+        return float(score or "")
+    except ValueError:  # not shown while a competition hides it
+        return None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
