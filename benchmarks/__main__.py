@@ -90,13 +90,19 @@ def epochs() -> Iterator[Pair]:
         ("tf_efficientnet_lite0", 2.4, 4.0, 5.0),
         ("resnet26d", 2.1, 2.5, 3.0),
     ):
-        setting = (pictures(), arch, (480, 480), (128, 128), CORES)
-        theirs, ours = FastaiSide(*setting), OurSide(*setting)
+        setting = (pictures(), arch, (480, 480), (128, 128))
+        theirs, ours = FastaiSide(*setting, num_workers=CORES), OurSide(*setting)
         over = f"{arch}, squish 480 to 128"
         yield in_turn(f"training epoch, {over}", theirs.train, ours.train, 3, train, images=TRAIN)
         yield in_turn(
             f"validation, {over}", theirs.validate, ours.validate, 3, validate, images=VALID
         )
+        if arch == "tf_efficientnet_lite0":
+            alone = FastaiSide(*setting, num_workers=0)
+            what = f"training epoch, {arch}, fastai with num_workers=0"
+            yield in_turn(what, alone.train, ours.train, 3, images=TRAIN)
+            what = f"validation, {arch}, fastai with num_workers=0"
+            yield in_turn(what, alone.validate, ours.validate, 3, images=VALID)
         ways = partial(theirs.tta, TTA_PICTURES), partial(ours.tta, TTA_PICTURES)
         yield in_turn(f"TTA of 4 and 1, {over}", *ways, 3, tta, images=TTA_PICTURES)
     yield in_turn("the loader alone, squish 480", theirs.load, ours.load, 3, images=TRAIN)
@@ -112,7 +118,7 @@ def overhead() -> Iterator[Pair]:
         ]
     for arch, presize, size, target in settings:
         with tempfile.TemporaryDirectory() as folder:
-            ours = OurSide(pictures(), arch, presize, size, CORES, cache=folder)
+            ours = OurSide(pictures(), arch, presize, size, cache=folder)
             bare = partial(BareModel(arch, size).train, STEPS)
             what = f"training steps, {arch} {size[0]}x{size[1]}, all of it against the bare model"
             yield in_turn(what, bare, ours.train, 3, target, at_most=True, images=TRAIN)

@@ -2,7 +2,9 @@
 
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -29,7 +31,7 @@ class OurSide:
         arch: A timm name.
         presize: ``(height, width)``.
         size: Likewise, of what the network sees.
-        num_workers: Processes that open pictures.
+        num_workers: Processes that open pictures; None for the default.
         cache: A folder for presized pictures, or off.
     """
 
@@ -39,7 +41,7 @@ class OurSide:
         arch: str,
         presize: Size,
         size: Size,
-        num_workers: int,
+        num_workers: int | None = None,
         cache: str = "off",
     ) -> None:
         leave_out_small_talk()
@@ -64,8 +66,7 @@ class OurSide:
 
     def train(self) -> None:
         """An epoch over the training files, workers started anew."""
-        self.config.trainer = {"limit_val_batches": 0}
-        self._trainer().fit(self.module, datamodule=self.datamodule)
+        self._trainer(limit_val_batches=0).fit(self.module, datamodule=self.datamodule)
 
     def validate(self) -> None:
         """Over the validation files."""
@@ -84,10 +85,11 @@ class OurSide:
         for batch in self.datamodule.train_dataloader():
             batch.image.to(self.module.device, non_blocking=True)
 
-    def _trainer(self) -> pl.Trainer:
+    def _trainer(self, **arguments: Any) -> pl.Trainer:
         callbacks: list[pl.Callback] = [FineTune(phases_of(self.config))]
         num_train = len(self.datamodule.train_rows)
-        return make_trainer(self.config, Path(self.folder.name), num_train, callbacks)
+        config = replace(self.config, trainer=arguments)
+        return make_trainer(config, Path(self.folder.name), num_train, callbacks)
 
 
 class BareModel:

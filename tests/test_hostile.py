@@ -17,7 +17,7 @@ from paddy_lightning.config import PredictConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import read_predictions
 from paddy_lightning.predict import run_predict
-from paddy_lightning.presize import open_presized
+from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.run_folder import read_config
 from paddy_lightning.submission import check_submission, submission
 from paddy_lightning.table import list_images, read_table, write_table
@@ -159,14 +159,14 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused_by_name(tmp_path: Path, 
     bomb.write_bytes(png(side, side))
     assert bomb.stat().st_size < 100_000
     with pytest.raises(UserError, match=r"bomb\.png: cannot be read as a picture \(.*bomb"):
-        open_presized(bomb, (48, 48))
+        open_presized(bomb, Presize((48, 48)))
 
 
 def test_a_text_that_unpacks_to_gigabytes_is_refused_by_name(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(png(8, 8, (b"zTXt", b"x\0\0" + zlib.compress(bytes(10**8)))))
     with pytest.raises(UserError, match=r"bomb\.png: cannot be read as a picture"):
-        open_presized(bomb, (48, 48))
+        open_presized(bomb, Presize((48, 48)))
 
 
 @pytest.mark.parametrize(

@@ -47,4 +47,19 @@ def set_aside(path: Path) -> Path | None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left half written, anywhere below ``folder``."""
     for leftover in folder.rglob(".*.part"):
-        leftover.unlink(missing_ok=True)
+        if not _is_written(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_written(leftover: Path) -> bool:
+    """Whether another process, whose number is in the name, may still be at it."""
+    number = leftover.name.split(".")[-2]
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

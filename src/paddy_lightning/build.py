@@ -21,7 +21,12 @@ from paddy_lightning.check import lightning_trainer
 from paddy_lightning.checkpoints import WholeFiles
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import OFF, BadImages, Schedule, TrainConfig, plain
-from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
+from paddy_lightning.datamodule import (
+    PaddyDataModule,
+    cores_to_use,
+    default_num_workers,
+    fitting_workers,
+)
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import Network, build_model, resolve_arch
 from paddy_lightning.predict import (
@@ -74,7 +79,7 @@ def build(
         augment_of(facts),
         kept_pictures(config, data.root, table),
         config.batch_size,
-        default_num_workers(config.num_workers),
+        fitting_workers(default_num_workers(config.num_workers), config.presize, config.batch_size),
         config.seed,
         tta=TTA_VIEWS if config.tta else 0,
     )
@@ -98,9 +103,9 @@ def kept_pictures(config: TrainConfig, root: Path, table: pd.DataFrame) -> Kept 
 
 def look_for_broken(config: TrainConfig, root: Path, files: pd.Series) -> pd.Series:
     """What is wrong with the broken files, by their row; what is sound is in the cache then."""
-    num_workers = default_num_workers(config.num_workers)
+    cores = cores_to_use(config.num_workers)
     cache = cache_of(config, root)
-    return cache.fill(files, num_workers) if cache else find_broken(root, files, num_workers)
+    return cache.fill(files, cores) if cache else find_broken(root, files, cores)
 
 
 def start_from(module: Classifier, run: str) -> None:

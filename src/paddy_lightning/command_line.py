@@ -34,6 +34,7 @@ from paddy_lightning.config import (
     TrainConfig,
 )
 from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.faults import sentence_of
 
 CONF = Path(__file__).parents[2] / "conf"
 PATHS = {
@@ -83,6 +84,11 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # such as of Hydra, whose folder cannot be made
+        if full_error or (told := sentence_of(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
@@ -99,15 +105,18 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
         task(OmegaConf.to_object(config), run_dir)
-    except UserError as error:
+    except Exception as error:
+        told = plain_message(error) if isinstance(error, UserError) else sentence_of(error)
+        if told is None:
+            raise
         if not (run_dir / "summary.json").exists() and HydraConfig.get().output_subdir:
             if any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
-                write_json(run_dir / "summary.json", {"status": "failed", "reason": str(error)})
+                write_json(run_dir / "summary.json", {"status": "failed", "reason": told})
             else:
                 remove_hydras_files(run_dir)
         if full_error:
             raise
-        print(f"error: {plain_message(error)}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -127,7 +127,9 @@ class TrainConfig:
     bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
     precision: str = knob("16-mixed", "any of Lightning's; 32-true where mixed is no gain (CPU)")
     tta: bool = knob(False, "also report the error with test-time augmentation")
-    num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
+    num_workers: int | None = knob(
+        None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
+    )
     cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache")
     cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
     profile: bool = knob(False, "tell where an epoch's time goes, and what would shorten it")
@@ -161,7 +163,9 @@ class PredictConfig:
     tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
     output: str | None = knob(None, "folder of the CSV files; null: the run folder")
     batch_size: int = knob(64, "pictures a step")
-    num_workers: int | None = knob(None, "processes that open pictures; null: one a core, max 8")
+    num_workers: int | None = knob(
+        None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
+    )
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""

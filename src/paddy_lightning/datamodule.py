@@ -1,7 +1,10 @@
 """A table of pictures -> batches: uint8 from the workers, augmented once on the device."""
 
+import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +13,19 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from paddy_lightning.augment import Augment
 from paddy_lightning.cache import Kept
+from paddy_lightning.config import Size
 from paddy_lightning.errors import UserError
 from paddy_lightning.presize import CENTRE, Presize, cut, open_whole
 from paddy_lightning.random_numbers import uniform
 
+log = logging.getLogger(__name__)
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
+SHARED_MEMORY = Path("/dev/shm")
+BATCHES_A_WORKER = 6  # two ready and one in hand, for training and for validation
 UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
 
 
@@ -95,6 +102,13 @@ class Pictures(Dataset[Batch]):
             black = torch.zeros((*self.presize.size, 3), dtype=torch.uint8)
             return Batch(black, torch.tensor(UNREAD), index)
         return Batch(torch.from_numpy(picture), self.labels[row], index)
+
+    def __getitems__(self, keys: list[Any]) -> list[Batch]:
+        """Several pictures: of a worker one after the other, else in a thread a core."""
+        if get_worker_info() is not None:
+            return [self[key] for key in keys]
+        with ThreadPoolExecutor(num_cores()) as pool:
+            return list(pool.map(self.__getitem__, keys))
 
     def _whole(self, row: int) -> np.ndarray:
         if self.kept and (picture := self.kept.read(row)) is not None:
@@ -255,8 +269,42 @@ class PaddyDataModule(pl.LightningDataModule):
 
 
 def default_num_workers(num_workers: int | None) -> int:
-    """As asked, or one for each core this process may use, 8 at most."""
+    """As asked; or with a GPU one a core, 8 at most, and without one none.
+
+    Where the network itself keeps all cores busy, processes beside it only get in its way: there,
+    threads open the pictures between two steps.
+    """
     if num_workers is not None:
         return num_workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, 8)
+    return min(num_cores(), 8) if torch.cuda.is_available() else 0
+
+
+def cores_to_use(num_workers: int | None) -> int:
+    """For looking at all files at once: as many as workers were asked for, or all, 8 at most."""
+    return min(num_cores(), 8) if num_workers is None else max(1, num_workers)
+
+
+def num_cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def fitting_workers(num_workers: int, size: Size, batch_size: int) -> int:
+    """As many of these as the shared memory, through which batches travel, has room for.
+
+    Without room a worker dies of a bus error; containers often have 64 MB. One line says so.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return num_workers
+    batch = size[0] * size[1] * 3 * batch_size
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    fitting = min(num_workers, free // (BATCHES_A_WORKER * batch))
+    if fitting < num_workers:
+        log.warning(
+            "num_workers: %d, not %d: %s has %d MB free, and a worker may need %d; docker run"
+            " --shm-size=1g gives more",
+            *(fitting, num_workers, SHARED_MEMORY, free >> 20, BATCHES_A_WORKER * batch >> 20),
+        )
+    return fitting

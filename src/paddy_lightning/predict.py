@@ -12,13 +12,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from paddy_lightning.atomic import set_aside
+from paddy_lightning.atomic import remove_leftovers, set_aside
 from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
-from paddy_lightning.datamodule import PaddyDataModule, default_num_workers
+from paddy_lightning.datamodule import PaddyDataModule, default_num_workers, fitting_workers
 from paddy_lightning.ensemble import check_members, join_members, shares, validation_errors
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
@@ -48,7 +48,7 @@ def predict(
         tta: ``off``, ``mean`` or ``max`` of 4 augmented views and the plain one, from one
             decode of each file.
         batch_size: Pictures a step.
-        num_workers: Processes that open pictures; None for one a core, 8 at most.
+        num_workers: Processes that open pictures; None for what is fastest here.
         ensemble_weights: What each run counts for; None for all the same.
 
     Returns:
@@ -84,8 +84,9 @@ def run_predict(config: PredictConfig) -> Path:
     runs = config.ckpt if isinstance(config.ckpt, list) else [config.ckpt]
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
-    predictions, data = _predict(config)
     output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
+    predictions, data = _predict(config)
+    remove_leftovers(output)
     if config.images is None and (sample := open_data(data).sample_submission):
         _write_csv(output / "submission.csv", submission(predictions, sample))
     return _write_csv(output / "predictions.csv", predictions)
@@ -227,8 +228,12 @@ def _predict_files(
         presize_of(facts),
         augment_of(facts),
         batch_size=config.batch_size,
-        # A worker costs more than eight files.
-        num_workers=min(default_num_workers(config.num_workers), len(files) // 8),
+        num_workers=fitting_workers(
+            # A worker costs more than eight files.
+            min(default_num_workers(config.num_workers), len(files) // 8),
+            tuple(facts["presize"]),
+            config.batch_size,
+        ),
         tta=0 if config.tta is Tta.off else TTA_VIEWS,
         pass_unread=True,
     )

@@ -153,7 +153,7 @@ def _open_rgb(path: Path, presize: Presize) -> Image.Image:
     with Image.open(path) as image:
         # PIL only warns of these, and warnings cannot be made errors in one thread alone.
         if image.width * image.height > LARGEST:
-            raise ValueError(f"{image.width}x{image.height} pixels, more than any photo has")
+            raise ValueError(f"{image.width}x{image.height} pixels, perhaps a decompression bomb")
         if presize.draft and image.format == "JPEG":
             _decode_smaller(image, presize.size, presize.resize)
         return to_rgb(ImageOps.exif_transpose(image))

@@ -22,6 +22,7 @@ import yaml
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.errors import UserError
+from paddy_lightning.faults import sentence_of
 
 log = logging.getLogger(__name__)
 VERSIONS = ("paddy-lightning", "torch", "pytorch-lightning", "timm", "kornia", "pillow")
@@ -108,12 +109,19 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
         yield summary
     except (KeyboardInterrupt, SystemExit):
         write("interrupted")
-        log.info("interrupted; go on with: python train.py resume=%s", shlex.quote(str(run_dir)))
+        log.info("interrupted; go on with: %s", resuming(run_dir))
         raise KeyboardInterrupt from None
     except BaseException as error:
-        write("failed", reason=f"{type(error).__name__}: {error}")
+        write("failed", reason=sentence_of(error) or f"{type(error).__name__}: {error}")
+        if (run_dir / "checkpoints" / "last.ckpt").exists():
+            log.info("what is done is kept; go on with: %s", resuming(run_dir))
         raise
     write("done")
+
+
+def resuming(run_dir: Path) -> str:
+    """The command that goes on with a run."""
+    return f"python train.py resume={shlex.quote(str(run_dir))}"
 
 
 def first_summary(

@@ -1,6 +1,7 @@
 """The callback that writes down what a run does: a line an epoch, metrics.csv, TensorBoard."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from paddy_lightning.atomic import written_whole
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.datamodule import Batch
+from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import Summary
 from paddy_lightning.show import mosaic
 
@@ -118,10 +120,20 @@ class RunLog(pl.Callback):
                 pd.DataFrame(self.epochs).to_csv(temporary, index=False)
 
     def _read_losses(self, trainer: pl.Trainer) -> None:
-        """Every step's loss to TensorBoard, in one transfer from the device."""
+        """Every step's loss to TensorBoard, in one transfer from the device.
+
+        Raises:
+            UserError: It is no number any more; nothing of this epoch is saved.
+        """
         if self._losses:
             steps, losses = zip(*self._losses, strict=True)
             for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+                if not math.isfinite(loss):
+                    raise UserError(
+                        f"the loss is {loss} at step {step} (epoch {trainer.current_epoch + 1}):"
+                        " a lower lr=, or precision=32-true, may help; checkpoints of earlier"
+                        " epochs are kept"
+                    )
                 for logger in trainer.loggers:
                     if isinstance(logger, TensorBoardLogger):
                         logger.experiment.add_scalar("train_loss", loss, step)

@@ -47,7 +47,7 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
         UserError: No data there.
         SystemExit: 1, if something must be mended.
     """
-    from paddy_lightning.datamodule import default_num_workers
+    from paddy_lightning.datamodule import cores_to_use
     from paddy_lightning.figures import contact_sheet, save_figures
 
     check_split(config)
@@ -55,7 +55,7 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
     data = open_data(config.data)
     log.info(describe(data))
     table = split_as_told(config, data.train, data.root)
-    rows = survey(data, table, default_num_workers(config.num_workers))
+    rows = survey(data, table, cores_to_use(config.num_workers))
     write_table(run_dir / "survey.csv", rows)
     if (sheet := contact_sheet(rows)) is not None:
         save_figures(run_dir, {"pictures": sheet})
