@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo data test slow bench lock clean
+.PHONY: help install demo data test slow faults bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +39,9 @@ test: install ## format, lint, types and tests
 
 slow: install ## the tests of minutes: twenty families of archs, kills at random moments
 	$(BIN)/pytest -m slow
+
+faults: install ## kill training, filling of the cache, predicting and sweeps, 69 times in all
+	PADDY_KILLS=15 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
 
 bench: install ## measure against fastai, Kornia in sequence and the bare model
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

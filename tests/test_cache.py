@@ -24,6 +24,7 @@ from paddy_lightning.training import train
 
 PRESIZE = Presize((48, 40))
 PICTURE = 48 * 40 * 3  # bytes
+KILLS = 11 + int(os.environ.get("PADDY_KILLS", "1"))
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_killed_writer_leaves_what_is_right(root: Path, files: pd.Series) -> N
         shutil.copy(root / files[number % 60], root / f"{number:03}.jpg")
     files = pd.Series(list_images(root))
     partly = set()
-    for wait in np.linspace(0.0, 0.3, 12):
+    for wait in np.linspace(0.0, 0.3, KILLS):
         shutil.rmtree(root.parent / "cache", ignore_errors=True)
         writer = subprocess.Popen([sys.executable, "-c", FILL, str(root)])
         while not list(root.parent.glob("cache/*/*.pixels")):

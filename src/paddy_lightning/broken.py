@@ -14,6 +14,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.presize import Presize, open_whole
 
 PROBE = Presize((8, 8))  # small, so that JPEGs are decoded at 1/8
+AT_ONCE = 1000  # files that wait for a thread; each takes memory
 T = TypeVar("T")
 
 
@@ -47,7 +48,10 @@ def in_threads(
     """``map`` over files, in threads, in order, with a bar on a terminal; stops when it is left."""
     pool = ThreadPoolExecutor(max(1, num_workers))
     try:
-        answers = pool.map(function, files)
+        starts = range(0, len(files), AT_ONCE)
+        answers = (
+            a for start in starts for a in pool.map(function, files[start : start + AT_ONCE])
+        )
         yield from tqdm(answers, about, len(files), leave=False, disable=not sys.stderr.isatty())
     finally:
         pool.shutdown(cancel_futures=True)

@@ -16,19 +16,15 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from paddy_lightning import ranks
 from paddy_lightning.broken import find_broken
-from paddy_lightning.cache import Cache, Kept, default_place
+from paddy_lightning.cache import Cache, default_place
 from paddy_lightning.check import lightning_trainer
 from paddy_lightning.checkpoints import WholeFiles
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import OFF, BadImages, Schedule, TrainConfig, plain
-from paddy_lightning.datamodule import (
-    PaddyDataModule,
-    cores_to_use,
-    default_num_workers,
-    fitting_workers,
-)
+from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import Network, build_model, resolve_arch
+from paddy_lightning.pixels import Kept
 from paddy_lightning.predict import (
     TTA_VIEWS,
     augment_of,
@@ -41,6 +37,7 @@ from paddy_lightning.profiling import EpochProfiler
 from paddy_lightning.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import DataSet
+from paddy_lightning.workers import cores_to_use, default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)
 NAMED = 3  # broken pictures in an error message

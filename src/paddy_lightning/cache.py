@@ -1,27 +1,19 @@
-"""Presized pictures in one file, so that no picture is decoded twice.
+"""Presized pictures of one folder, so that no picture is decoded twice.
 
-Epochs, runs and the jobs of a sweep share it. A cache belongs to one folder of pictures and one way
-of presizing them: a file of pixels, and beside it an index of which picture lies where in it, made
-of a file of which size and time of change. Pixels are only ever appended, and the index is
-replaced whole once they are safe on the disk: whoever is killed, and whenever, leaves a cache that
-is right.
-
-Pixels are read with ``pread`` and not mapped: what is mapped counts as memory of the process.
+Epochs, runs and the jobs of a sweep share them. A cache belongs to one folder of pictures and one
+way of presizing them; ``pixels.py`` has its files.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 import re
 import shutil
-import threading
 import uuid
-from collections.abc import Hashable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Hashable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,55 +21,32 @@ import PIL
 from PIL import features
 
 from paddy_lightning.atomic import remove_leftovers
-from paddy_lightning.broken import find_broken, in_threads, problem_of
-from paddy_lightning.errors import UserError
-from paddy_lightning.presize import Presize, open_whole
-from paddy_lightning.table import read_table, write_table
+from paddy_lightning.broken import find_broken, in_threads
+from paddy_lightning.pixels import (
+    STAMP,
+    WHERE,
+    Kept,
+    Writer,
+    clear,
+    empty_index,
+    end_of,
+    file_stamps,
+    locked,
+    read_index,
+)
+from paddy_lightning.presize import Presize
+from paddy_lightning.table import write_table
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # to be raised when the same file would give other pixels
 KEPT_FREE = 0.05  # of the disk
 COMMIT = 512  # pictures
-WHERE = ["offset", "height", "width"]
-STAMP = ["bytes", "changed"]
 
 
 def default_place() -> Path:
     """The user's folder for caches, by the XDG rules."""
     place = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(place).expanduser() / "paddy-lightning"
-
-
-class Kept:
-    """Pictures of a cache, by their row in a table.
-
-    Args:
-        pixels: The file of pixels.
-        places: int64 [N, 3], offset, height and width of each picture; offset -1 where it is not
-            kept.
-    """
-
-    def __init__(self, pixels: Path, places: np.ndarray) -> None:
-        self.pixels = pixels
-        self.places = places
-        self._file: Any = pixels.open("rb", buffering=0)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker that is not forked opens the file anew."""
-        return self.__dict__ | {"_file": None}
-
-    def read(self, row: int) -> np.ndarray | None:
-        """uint8 [height, width, 3] as ``open_whole`` made it, or None where it is not kept."""
-        offset, height, width = self.places[row].tolist()
-        if offset < 0:
-            return None
-        picture = np.empty((height, width, 3), np.uint8)
-        try:
-            self._file = self._file or self.pixels.open("rb", buffering=0)
-            whole = os.preadv(self._file.fileno(), [picture.data], offset) == picture.nbytes
-        except OSError:  # it is only a cache
-            return None
-        return picture if whole else None
 
 
 class Cache:
@@ -101,8 +70,8 @@ class Cache:
         """What is kept of these files as they are now, a row a file; None where nothing is."""
         if (pixels := self._find()) is None:
             return None
-        index = _read_index(pixels).reindex(files)
-        stale = (index[STAMP] != _stamps(self.root, files)).any(axis=1)
+        index = read_index(pixels).reindex(files)
+        stale = (index[STAMP] != file_stamps(self.root, files)).any(axis=1)
         places = index[WHERE].fillna(-1).to_numpy(np.int64)
         places[stale.to_numpy(), 0] = -1
         try:
@@ -126,7 +95,7 @@ class Cache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder):
+            with locked(self.folder):
                 return self._fill(files, num_workers)
         except OSError as error:
             log.warning("cache: goes without, for %s; cache=FOLDER sets another place", error)
@@ -134,29 +103,29 @@ class Cache:
 
     def _fill(self, files: pd.Series, num_workers: int) -> pd.Series:
         remove_leftovers(self.folder)
-        stamps = _stamps(self.root, files)
+        stamps = file_stamps(self.root, files)
         found = self._find()
-        index = _read_index(found) if found else _empty_index()
+        index = read_index(found) if found else empty_index()
         known = index.reindex(files)
         if (known["offset"].notna() & (known[STAMP] != stamps).any(axis=1)).any():
-            found, index = None, _empty_index()  # a picture has changed: begin anew
+            found, index = None, empty_index()  # a picture has changed: begin anew
         if found is None:
-            _clear(self.folder)
+            clear(self.folder)
         missing = files[~files.isin(index.index)]
         if missing.empty:
             log.info("cache: all pictures are in %s", self.folder)
             return pd.Series(dtype=object)
         pixels = found or self.folder / f"{uuid.uuid4().hex}.pixels"
-        end = _end(index)
+        end = end_of(index)
         room = self._make_room(end, len(missing))
         pixels.touch()
         with pixels.open("r+b") as file:  # not "ab", which pwrite would follow to the end
             file.truncate(end)  # what a killed process appended and did not name
-            writer = _Writer(file.fileno(), end, room)
+            writer = Writer(file.fileno(), end, room)
             problems, index = self._append(writer, pixels, index, missing, stamps, num_workers)
         log.info(
             "cache: %d pictures, %.1f GB, in %s; cache=off goes without",
-            *(len(index), _end(index) / 1e9, self.folder),
+            *(len(index), end_of(index) / 1e9, self.folder),
         )
         if writer.full:
             told = (int(files.isin(index.index).sum()), len(files), writer.full)
@@ -165,7 +134,7 @@ class Cache:
 
     def _append(
         self,
-        writer: "_Writer",
+        writer: "Writer",
         pixels: Path,
         index: pd.DataFrame,
         missing: pd.Series,
@@ -225,58 +194,10 @@ class Cache:
             room = int(min(self.limit - taken, spare))
             if other is None or room >= wanted:
                 break
-            with _locked(other, wait=False) as ours:
+            with locked(other, wait=False) as ours:
                 if ours:
-                    _clear(other)
+                    clear(other)
         return max(0, room)
-
-
-class _Writer:
-    """Appends pictures to a file of pixels, from several threads.
-
-    Args:
-        file: Its descriptor.
-        end: Where to go on.
-        room: How many bytes it may have.
-
-    Attributes:
-        full: Why no more pictures are kept; empty as long as they are.
-    """
-
-    def __init__(self, file: int, end: int, room: int) -> None:
-        self.file = file
-        self.end = end
-        self.room = room
-        self.full = ""
-        self._turn = threading.Lock()
-
-    def keep(self, root: Path, presize: Presize, file: str) -> tuple[int, int, int] | str | None:
-        """Presize a file and append it.
-
-        Returns:
-            Its place (offset, height, width), or why it is broken, or None where there was no
-            room for it.
-        """
-        if self.full:
-            return problem_of(root, file)
-        try:
-            picture = open_whole(root / file, presize)
-        except UserError as error:
-            return str(error)
-        with self._turn:
-            offset = self.end
-            if offset + picture.nbytes > self.room:
-                self.full = self.full or "no more room; cache_gb= and cache=FOLDER set it"
-                return None
-            self.end += picture.nbytes
-        try:
-            view = picture.data.cast("B")
-            while view:
-                view = view[os.pwrite(self.file, view, offset + picture.nbytes - len(view)) :]
-        except OSError as error:
-            self.full = self.full or str(error)
-            return None
-        return offset, *picture.shape[:2]
 
 
 def _name(root: Path, presize: Presize) -> str:
@@ -286,53 +207,3 @@ def _name(root: Path, presize: Presize) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", root.name)[:40]
     height, width = presize.size
     return f"{readable}-{presize.resize}-{height}x{width}-{digest[:12]}"
-
-
-def _stamps(root: Path, files: pd.Series) -> pd.DataFrame:
-    """Size and time of change of files, by their names; -1 where one is not there."""
-    found = []
-    for file in files:
-        try:
-            status = os.stat(f"{root}/{file}")  # noqa: PTH116  (a Path for each costs more)
-            found.append((status.st_size, status.st_mtime_ns))
-        except OSError:
-            found.append((-1, -1))
-    return pd.DataFrame(found, pd.Index(files, name="file"), STAMP, dtype=np.int64)
-
-
-def _empty_index() -> pd.DataFrame:
-    columns = {name: pd.Series(dtype=np.int64) for name in (*WHERE, *STAMP)}
-    return pd.DataFrame(columns, pd.Index([], name="file", dtype=str))
-
-
-def _read_index(pixels: Path) -> pd.DataFrame:
-    """``offset, height, width, bytes, changed`` by file; empty where it cannot be read."""
-    try:
-        return read_table(pixels.with_suffix(".index")).set_index("file").astype(np.int64)
-    except (UserError, KeyError, ValueError):
-        return _empty_index()
-
-
-def _end(index: pd.DataFrame) -> int:
-    """Where the pixels that an index names end."""
-    return int((index["offset"] + index["height"] * index["width"] * 3).max()) if len(index) else 0
-
-
-def _clear(folder: Path) -> None:
-    for path in [*folder.glob("*.index"), *folder.glob("*.pixels")]:  # first what names the other
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Have a cache to oneself, or, without ``wait``, learn that another process has it."""
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                yield False
-                return
-            log.info("cache: waits for another run that fills it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield True

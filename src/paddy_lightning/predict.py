@@ -18,14 +18,16 @@ from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
-from paddy_lightning.datamodule import PaddyDataModule, default_num_workers, fitting_workers
-from paddy_lightning.ensemble import check_members, join_members, shares, validation_errors
+from paddy_lightning.datamodule import PaddyDataModule
+from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
+from paddy_lightning.prediction_report import report, report_members
 from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.submission import submission
 from paddy_lightning.table import DataSet, list_images, open_data, write_table
+from paddy_lightning.workers import default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)
 TTA_VIEWS = 4  # and the plain one
@@ -105,9 +107,9 @@ def _predict(config: PredictConfig) -> tuple[pd.DataFrame, DataConfig]:
     joined = [join_views(views, config.tta) for views in members]
     predictions = predictions_table(files, join_members(joined, weights), facts["class_names"])
     if len(runs) > 1:
-        _report_members([_run_folder(Path(run)) for run in runs], weights)
+        report_members([_run_folder(Path(run)) for run in runs], weights)
     plain = join_members([join_views(views, Tta.off) for views in members], weights)
-    _report(predictions, plain, config, facts["class_names"])
+    report(predictions, plain, config, facts["class_names"])
     return predictions, DataConfig(**facts["data"])
 
 
@@ -264,40 +266,6 @@ def augment_of(facts: dict[str, Any]) -> Augment:
     extra = kornia_augmentations(facts["augment"])
     mean, std = facts["mean"], facts["std"]
     return Augment(tuple(facts["size"]), mean, std, facts["seed"], facts["min_scale"], extra)
-
-
-def _report(
-    predictions: pd.DataFrame, plain: Tensor, config: PredictConfig, class_names: list[str]
-) -> None:
-    """Tell the terminal: the top three of a single picture, the errors where labels are at hand."""
-    if len(predictions) == 1:
-        top = predictions[class_names].iloc[0].nlargest(3)
-        log.info(
-            "%s: %s", predictions.loc[0, "file"], "  ".join(f"{n} {p:.4f}" for n, p in top.items())
-        )
-    folders = predictions["file"].str.split("/").str[0]
-    if config.images is None or not folders.isin(class_names).all():
-        return
-    without_tta = np.array(class_names)[plain.argmax(1).numpy()]
-    log.info("error_rate %.4f", (without_tta != folders).mean())
-    if config.tta is not Tta.off:
-        error = (predictions["label"] != folders).mean()
-        log.info("error_rate with tta=%s %.4f", config.tta, error)
-
-
-def _report_members(runs: list[Path], weights: list[float]) -> None:
-    """Tell what each member and the whole get wrong of the pictures that none trained on."""
-    try:
-        errors = validation_errors(runs, weights)
-    except UserError as error:  # a checkpoint file without its run
-        log.info("no validation errors of the members: %s", error)
-        return
-    if errors.empty:
-        log.info("no picture validated all members; their errors cannot be compared")
-        return
-    log.info("on the %d pictures that validated all members:", errors["pictures"].iloc[0])
-    for row in errors.itertuples():
-        log.info("  %s  error_rate %.4f", row.run, row.error_rate)
 
 
 def _run_folder(checkpoint: Path) -> Path:

@@ -1,11 +1,17 @@
 """Where an epoch's time goes: Lightning's own markers, summed up by what they stand for."""
 
+import logging
 import os
 import time
+from pathlib import Path
 
 import pandas as pd
 import torch
 from pytorch_lightning.profilers import Profiler
+
+from paddy_lightning.table import write_table
+
+log = logging.getLogger(__name__)
 
 DATA, AUGMENTATION, FORWARD, BACKWARD, OPTIMIZER, VALIDATION, REST = PARTS = (
     "waiting for data",
@@ -88,6 +94,17 @@ class EpochProfiler(Profiler):
         return pd.DataFrame(
             {"part": PARTS, "seconds": seconds.to_numpy(), "share": (seconds / seconds.sum())}
         ).reset_index(drop=True)
+
+
+def write_profile(
+    run_dir: Path, profiler: EpochProfiler, num_workers: int, has_cache: bool
+) -> None:
+    """``profile.csv``; and the same for the terminal, with a sentence of advice."""
+    parts = profiler.table()
+    write_table(run_dir / "profile.csv", parts)
+    told = parts.to_string(index=False, float_format="{:.3f}".format)
+    said = advice(parts, num_workers, has_cache)
+    log.info("where the time of a mean epoch went:\n%s\n%s", told, said)
 
 
 def advice(table: pd.DataFrame, num_workers: int, has_cache: bool) -> str:

@@ -25,6 +25,7 @@ from paddy_lightning.table import (
     read_table,
     write_table,
 )
+from paddy_lightning.workers import cores_to_use
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # files that a process takes at a time
@@ -47,7 +48,6 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
         UserError: No data there.
         SystemExit: 1, if something must be mended.
     """
-    from paddy_lightning.datamodule import cores_to_use
     from paddy_lightning.figures import contact_sheet, save_figures
 
     check_split(config)

@@ -1,6 +1,9 @@
 """train(config) -> summary: one run from its data to its folder, or on from where it stopped."""
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.interpret import write_interpretation
 from paddy_lightning.model import require_pretrained, set_frozen
+from paddy_lightning.pixels import file_stamps
 from paddy_lightning.predict import (
     join_views,
     load_checkpoint,
@@ -30,7 +34,7 @@ from paddy_lightning.predict import (
     predictions_table,
     usable_precision,
 )
-from paddy_lightning.profiling import EpochProfiler, advice
+from paddy_lightning.profiling import EpochProfiler, write_profile
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.run_folder import (
     Summary,
@@ -47,6 +51,7 @@ from paddy_lightning.run_log import RunLog, log_hyperparameters
 from paddy_lightning.table import DataSet, csv_table, describe, open_data, write_table
 
 log = logging.getLogger(__name__)
+NAMED = 3  # changed files in a warning
 
 
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
@@ -212,15 +217,10 @@ def _run(
         write_table(run_dir / "pictures.csv", table)
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table, earlier or {})
-    with locked(run_dir), summarised(run_dir, summary):
+    with locked(run_dir), summarised(run_dir, summary), told_of_changes(datamodule):
         remove_leftovers(run_dir)
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
-        best = torch.load(checkpoints.best, weights_only=True)
-        module.load_state_dict(best["state_dict"])
-        views = predict_views(module, datamodule, config.precision)
-        valid = table[table["is_valid"]]
-        summary |= evaluate(valid, views, facts["class_names"], config.tta, run_dir)
-        summary["best_epoch"] = best["epoch"] + 1
+        summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
         write_json(run_dir / "summary.json", summary)
@@ -228,19 +228,43 @@ def _run(
         log_hyperparameters(trainer, config, summary)
     checkpoints.last.unlink()
     if isinstance(profiler := vars(trainer)["profiler"], EpochProfiler):
-        write_profile(run_dir, profiler, datamodule)
+        write_profile(
+            run_dir, profiler, datamodule.num_workers, datamodule.pictures.kept is not None
+        )
     log.info("%s", closing_line(summary))
     return summary
 
 
-def write_profile(run_dir: Path, profiler: EpochProfiler, datamodule: PaddyDataModule) -> None:
-    """``profile.csv``, and the same for the terminal with a sentence of advice."""
-    parts = profiler.table()
-    write_table(run_dir / "profile.csv", parts)
-    has_cache = datamodule.pictures.kept is not None
-    told = parts.to_string(index=False, float_format="{:.3f}".format)
-    said = advice(parts, datamodule.num_workers, has_cache)
-    log.info("where the time of a mean epoch went:\n%s\n%s", told, said)
+@contextmanager
+def told_of_changes(datamodule: PaddyDataModule) -> Iterator[None]:
+    """Say which pictures, none of them presized before, were changed during the block."""
+    pictures = datamodule.pictures
+    files = pd.Series([os.fsdecode(file) for file in pictures.files])
+    before = file_stamps(Path(pictures.root), files)
+    yield
+    changed = files[(file_stamps(Path(pictures.root), files) != before).any(axis=1).to_numpy()]
+    if pictures.kept is None and len(changed):
+        log.warning(
+            "%d pictures changed while the run went on, and its numbers cannot be had again: %s",
+            *(len(changed), ", ".join(changed[:NAMED])),
+        )
+
+
+def evaluate_best(
+    best: Path,
+    module: Classifier,
+    datamodule: PaddyDataModule,
+    table: pd.DataFrame,
+    config: TrainConfig,
+    run_dir: Path,
+) -> Summary:
+    """``evaluate`` of the best checkpoint, and its epoch."""
+    checkpoint = torch.load(best, weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    views = predict_views(module, datamodule, config.precision)
+    class_names = checkpoint["hyper_parameters"]["class_names"]
+    found = evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
+    return found | {"best_epoch": checkpoint["epoch"] + 1}
 
 
 def evaluate(
