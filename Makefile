@@ -40,8 +40,8 @@ test: install ## format, lint, types and tests
 slow: install ## the tests of minutes: twenty families of archs, kills at random moments
 	$(BIN)/pytest -m slow
 
-faults: install ## kill training, filling of the cache, predicting and sweeps, 69 times in all
-	PADDY_KILLS=15 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
+faults: install ## kill training, filling of the cache, predicting and sweeps, 51 times in all
+	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
 
 bench: install ## measure against fastai, Kornia in sequence and the bare model
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -139,7 +139,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(
     mounted: Callable[[str], Path],
 ) -> None:
     """It holds the checkpoints of one epoch, and not those of the next beside them."""
-    disk = mounted("size=28m")
+    disk = mounted("size=16m")
     run = disk / "run"
     result = run_script("train.py", *words, f"hydra.run.dir={run}")
     assert_told(result, "the disk is full: make room")
