@@ -1,0 +1,274 @@
+"""What the documentation says is true: its commands, code blocks, examples, tables and messages.
+
+Really run, on a few small pictures and with small sizes: the README's commands of one run (survey,
+lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, the
+examples of extend.md, and every command of faq.md. Only composed and checked, as the scripts do
+before anything is trained: all commands, the sweeps and recipes among them, job by job. Resuming and
+sweeps run in tests of their own; ``make`` targets are looked up here, and run by CI and by people.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from paddy_lightning.check import check
+from paddy_lightning.command_line import CONF, quote_path, register_schemas
+from paddy_lightning.config import TrainConfig
+from pages import ROOT, all_commands, commands, fenced, read_pages
+
+PAGES = read_pages()
+SETUP = ("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter ")
+SMALL = {
+    "weights": "none",
+    "presize": "48x40",
+    "size": "32",
+    "epochs": "1",
+    "batch_size": "16",
+    "num_workers": "0",
+}
+
+
+def test_there_is_something_to_test() -> None:
+    assert len(list(all_commands())) > 30
+    assert {"README.md", "extend.md", "faq.md", "knobs.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize(("page", "command"), all_commands())
+def test_a_command_composes(page: str, command: str) -> None:
+    del page
+    if command.startswith("make "):
+        target = command.split()[1]
+        assert re.search(rf"^{target}:.*##", (ROOT / "Makefile").read_text(), re.M)
+    elif not command.startswith(SETUP):
+        for config in compose_all(command):
+            if isinstance(config, TrainConfig) and config.resume is None:
+                check(config)
+
+
+def compose_all(command: str) -> list[Any]:
+    """The typed config of a command, or of every job of a sweep."""
+    python, script, *words = shlex.split(command.replace("arch=...,...", "arch=resnet26d,resnet18"))
+    assert python == "python" and (ROOT / script).is_file()
+    words = [quote_path(word, "-m" in words) for word in words if word not in ("-m", "--help")]
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
+        jobs = BasicSweeper.split_arguments(overrides, None)[0]
+        assert len(jobs) == 1 or "-m" in command
+        recipe = next((w for w in words if w == "recipe=seedlings"), None)
+        jobs = [[w for w in job if w != recipe] for job in jobs]  # of extend.md: made in its test
+        return [OmegaConf.to_object(compose(Path(script).stem, list(job))) for job in jobs]
+
+
+def script(
+    folder: Path, command: str, package: Path = ROOT, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Type a command in a folder, with the scripts and the package of ``package``."""
+    _, name, *words = shlex.split(command)
+    path = f"{package / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    result = subprocess.run(
+        [sys.executable, str(package / name), *words],
+        cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert not check or result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def in_small(command: str) -> str:
+    """The same with small sizes, as far as it says nothing else of them."""
+    small = {"arch": "mobilenetv3_small_050", **SMALL}
+    if command.split()[1] not in ("train.py", "lr_find.py", "survey.py"):
+        small = {"num_workers": "0"} if "predict.py" in command else {}
+    said = {word.split("=")[0] for word in shlex.split(command)}
+    if "start" in said:
+        small.pop("weights")
+    return " ".join([command, *(f"{key}={small[key]}" for key in small if key not in said)])
+
+
+@pytest.fixture(scope="module")
+def workplace(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Kaggle's layout in ``data``, and one folder a class in ``PICTURES``."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "data").symlink_to(stripes)
+    (folder / "PICTURES").symlink_to(stripes / "train_images")
+    return folder
+
+
+def test_the_commands_of_one_run_run(workplace: Path) -> None:
+    long = re.compile(r" -m |resume=|trainer\.devices|recipe=|data\.root=bean")
+    done = []
+    for command in commands(PAGES["README.md"]):
+        if not command.startswith("python ") or long.search(command) or "--help" in command:
+            continue
+        runs = sorted(path.parent for path in workplace.glob("outputs/*/checkpoints"))
+        named = dict(zip(("outputs/A", "outputs/B"), map(str, runs[:2]), strict=False))
+        named |= {"outputs/RUN": str(runs[0])} if runs else {}
+        named |= {"outputs/sweeps/SWEEP": "outputs", "FILE_OR_FOLDER": "PICTURES"}
+        if command.split()[1] in ("download.py", "submit.py"):  # need a token: tests of their own
+            continue
+        if "ensemble_weights" in command:
+            named["outputs/A"] = named["outputs/B"]  # arch and classes as they come
+        for name, real in named.items():
+            command = command.replace(name, real)
+        script(workplace, in_small(command))
+        done.append(command.split()[1])
+    expected = {"survey.py", "lr_find.py", "train.py", "predict.py", "interpret.py", "compare.py"}
+    assert set(done) == expected and len(done) >= 9
+
+
+@pytest.mark.parametrize(
+    ("page", "code"), [(name, code) for name in PAGES for code in fenced(PAGES[name], "python")]
+)
+def test_a_python_block_runs(
+    page: str, code: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del page
+    monkeypatch.chdir(workplace)
+    small = 'weights="none", presize=48, size=32, epochs=1, batch_size=16, num_workers=0, '
+    exec(code.replace("TrainConfig(data=", f"TrainConfig({small}data="), {})
+
+
+# extend.md: each section applied to a copy of the repository, and run.
+
+EXAMPLES = {
+    part.split("\n")[0]: part for part in re.split(r"^## ", PAGES["extend.md"], flags=re.M)[1:]
+}
+
+
+def with_example(example: str, folder: Path) -> Path:
+    """A copy of what runs, with the diffs applied and the files written."""
+    for part in ("src", "conf"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml"]:
+        shutil.copy(path, folder)
+    for number, change in enumerate(fenced(example, "diff")):
+        (folder / f"{number}.diff").write_text(change)
+        subprocess.run(["git", "apply", f"{number}.diff"], cwd=folder, check=True)
+    for name, content in re.findall(r"`(conf/[\w/]+\.yaml)`:\n\n```yaml\n(.*?)^```", example, re.M | re.S):
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_a_change_works(name: str, workplace: Path, tmp_path: Path) -> None:
+    example = EXAMPLES[name]
+    changed = with_example(example, tmp_path / "copy")
+    for number, command in enumerate(commands(example)):
+        where = f"hydra.run.dir={tmp_path / str(number)}"
+        script(workplace, f"{in_small(command)} {where}", changed)
+    assert number >= 0 and (tmp_path / "0").is_dir()
+
+
+def test_the_new_resize_method_is_between_its_neighbours(tmp_path: Path) -> None:
+    changed = with_example(EXAMPLES["A resize method"], tmp_path / "copy")
+    code = (
+        "from paddy_lightning.config import Resize\n"
+        "from paddy_lightning.presize import resize_box\n"
+        "print(*resize_box((640, 480), (100, 100), Resize('half')))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(changed / "src")}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert told.stdout.split() == ["0", "40", "480", "560"]  # squish has 640 of the height, crop 480
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_changed_tree_is_well_typed(name: str, tmp_path: Path) -> None:
+    changed = with_example(EXAMPLES[name], tmp_path / "copy")
+    mypy = [sys.executable, "-m", "mypy", "src"]
+    result = subprocess.run(mypy, cwd=changed, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+    for case in ("schedule.restarts", "resize.half"):
+        kind, member = case.split(".")
+        path = changed / "src" / "paddy_lightning" / ("build.py" if kind == "schedule" else "presize.py")
+        text = re.sub(rf" +case {kind.title()}\.{member}:\n(?: {{12}}.*\n)+", "", path.read_text())
+        if text != path.read_text():
+            path.write_text(text)
+            result = subprocess.run(mypy, cwd=changed, capture_output=True, text=True)
+            assert "assert_never" in result.stdout and path.name in result.stdout
+
+
+# faq.md: every command is typed, and what it prints compared.
+
+ANSWERS = re.findall(r"^    \$ (.*)\n    (error: .*)$", PAGES["faq.md"], re.M)
+
+
+@pytest.fixture(scope="module")
+def refused(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the answers speak of: pictures, broken ones, and a finished run."""
+    folder = tmp_path_factory.mktemp("refused")
+    shutil.copytree(stripes / "train_images", folder / "PICTURES")
+    shutil.copytree(stripes / "train_images", folder / "BROKEN")
+    whole = (folder / "BROKEN" / "down" / "down00.jpg").read_bytes()
+    (folder / "BROKEN" / "down" / "cut.jpg").write_bytes(whole[:300])
+    train = "python train.py data=folder data.root=PICTURES hydra.run.dir=RUN"
+    script(folder, in_small(train))
+    return folder
+
+
+def test_every_message_of_the_faq_has_its_command() -> None:
+    assert len(ANSWERS) == len(re.findall("^    error: ", PAGES["faq.md"], re.M)) > 15
+
+
+@pytest.mark.parametrize(("command", "answer"), ANSWERS)
+def test_an_answer_of_the_faq_is_what_is_printed(command: str, answer: str, refused: Path) -> None:
+    printed = script(refused, command, check=False)
+    assert printed.returncode in (1, 2)
+    said = printed.stderr.strip().replace(f"{refused}/", "")
+    pattern = re.escape(answer).replace(re.escape("..."), ".*")
+    assert re.fullmatch(pattern, said), said
+
+
+# The tables.
+
+
+def test_the_knobs_are_those_of_the_schema() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "knobs.py"))["page"]()
+    assert page == PAGES["knobs.md"], "stale: run make docs"
+
+
+def test_the_layout_names_every_module() -> None:
+    modules = {path.name for path in (ROOT / "src" / "paddy_lightning").glob("[!_]*.py")}
+    named = set(re.findall(r"`(\w+\.py)`", PAGES["layout.md"]))
+    assert modules <= named
+    scripts = {path.name for folder in (ROOT, ROOT / "tests") for path in folder.glob("*.py")}
+    assert named <= modules | scripts
+
+
+def test_links_lead_somewhere() -> None:
+    for name, text in PAGES.items():
+        folder = {"README.md": ROOT, "road_to_the_top.ipynb": ROOT / "notebooks"}.get(name)
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("http") or ((folder or ROOT / "docs") / target).exists(), target
+
+
+def test_both_sides_of_the_table_for_fastai_exist() -> None:
+    rows = re.findall(r"^\| `.*\|$", PAGES["from_fastai.md"], re.M)
+    for row in rows:
+        _, typed, called = row.strip("| ").split(" | ")
+        for span in re.findall(r"`([^`]+)`", typed):
+            if "=" in span and not span.startswith("python") and span != "show=true":
+                of = "predict" if span.startswith("ckpt") else "train"
+                compose_all(f"python {of}.py {span}")
+        for module, name in re.findall(r"`(\w+)\.(\w+)`", called):
+            assert hasattr(import_module(f"paddy_lightning.{module}"), name), (module, name)
+    assert len(rows) > 25
