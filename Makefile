@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow bench lock clean
+.PHONY: help install demo test slow notebook docs bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,6 +36,13 @@ test: install ## format, lint, types and tests
 
 slow: install ## the tests of minutes: twenty families of archs, kills at random moments
 	$(BIN)/pytest -m slow
+
+notebook: install ## run notebooks/road_to_the_top.ipynb from top to bottom, and keep what comes out
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 \
+		--ExecutePreprocessor.record_timing=False notebooks/road_to_the_top.ipynb
+
+docs: install ## write docs/knobs.md from the schema
+	$(BIN)/python docs/knobs.py
 
 bench: install ## measure against fastai, Kornia in sequence and the bare model
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

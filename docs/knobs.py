@@ -8,15 +8,16 @@ from paddy_lightning.command_line import choices, knobs
 
 HEAD = """# Knobs
 
-Made from `config.py` by `make docs`; the same as `--help` says. On the command line `name=value`, in
-Python the fields of the dataclass. An unknown name or a wrong value is refused before anything runs.
+Made from `config.py` by `make docs`; the same as `--help` says. On the command line `name=value`,
+in Python the fields of the dataclass. An unknown name or a wrong value is refused before anything
+runs.
 """
 GROUPS = """
 ## Several at once
 
 - `data=`: {data}
 - `recipe=`: {recipe}
-- `hydra.run.dir=FOLDER`: the folder of the run, or, with `-m`, `hydra.sweep.dir=FOLDER` of the sweep
+- `hydra.run.dir=FOLDER`: the folder of the run; with `-m`, `hydra.sweep.dir=FOLDER` of the sweep
 """
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 def page() -> str:
     """The whole of knobs.md."""
     parts = [HEAD, *(section(script) for script in scripts())]
-    groups = {group: ", ".join(f"`{name}`" for name in choices(group)) for group in ("data", "recipe")}
+    groups = {
+        group: ", ".join(f"`{name}`" for name in choices(group)) for group in ("data", "recipe")
+    }
     return "".join([*parts, GROUPS.format(**groups)])
 
 
@@ -44,7 +47,9 @@ def section(script: str) -> str:
         about = "The knobs of `train.py`, and:\n" if rows else "The knobs of `train.py`.\n"
     cells = [(name, default, meaning.replace("|", r"\|")) for name, default, meaning in rows]
     table = "| knob | default | meaning |\n|---|---|---|\n" if rows else ""
-    table += "".join(f"| `{name}` | `{default}` | {meaning} |\n" for name, default, meaning in cells)
+    table += "".join(
+        f"| `{name}` | `{default}` | {meaning} |\n" for name, default, meaning in cells
+    )
     return "\n".join([f"\n## {script}\n", *filter(None, [about, table])])
 
 

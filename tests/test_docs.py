@@ -3,8 +3,9 @@
 Really run, on a few small pictures and with small sizes: the README's commands of one run (survey,
 lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, the
 examples of extend.md, and every command of faq.md. Only composed and checked, as the scripts do
-before anything is trained: all commands, the sweeps and recipes among them, job by job. Resuming and
-sweeps run in tests of their own; ``make`` targets are looked up here, and run by CI and by people.
+before anything is trained: all commands, the sweeps and recipes among them, job by job. Resuming
+and sweeps run in tests of their own; ``make`` targets are looked up here, and run by CI and by
+people.
 """
 
 import os
@@ -24,11 +25,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from pages import ROOT, all_commands, commands, fenced, read_pages
 
 from paddy_lightning.check import check
 from paddy_lightning.command_line import CONF, quote_path, register_schemas
 from paddy_lightning.config import TrainConfig
-from pages import ROOT, all_commands, commands, fenced, read_pages
 
 PAGES = read_pages()
 SETUP = ("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter ")
@@ -163,7 +164,9 @@ def with_example(example: str, folder: Path) -> Path:
     for number, change in enumerate(fenced(example, "diff")):
         (folder / f"{number}.diff").write_text(change)
         subprocess.run(["git", "apply", f"{number}.diff"], cwd=folder, check=True)
-    for name, content in re.findall(r"`(conf/[\w/]+\.yaml)`:\n\n```yaml\n(.*?)^```", example, re.M | re.S):
+    for name, content in re.findall(
+        r"`(conf/[\w/]+\.yaml)`:\n\n```yaml\n(.*?)^```", example, re.M | re.S
+    ):
         (folder / name).write_text(content)
     return folder
 
@@ -187,7 +190,12 @@ def test_the_new_resize_method_is_between_its_neighbours(tmp_path: Path) -> None
     )
     env = {**os.environ, "PYTHONPATH": str(changed / "src")}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert told.stdout.split() == ["0", "40", "480", "560"]  # squish has 640 of the height, crop 480
+    assert told.stdout.split() == [
+        "0",
+        "40",
+        "480",
+        "560",
+    ]  # squish has 640 of the height, crop 480
 
 
 @pytest.mark.slow
@@ -199,7 +207,12 @@ def test_a_changed_tree_is_well_typed(name: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
     for case in ("schedule.restarts", "resize.half"):
         kind, member = case.split(".")
-        path = changed / "src" / "paddy_lightning" / ("build.py" if kind == "schedule" else "presize.py")
+        path = (
+            changed
+            / "src"
+            / "paddy_lightning"
+            / ("build.py" if kind == "schedule" else "presize.py")
+        )
         text = re.sub(rf" +case {kind.title()}\.{member}:\n(?: {{12}}.*\n)+", "", path.read_text())
         if text != path.read_text():
             path.write_text(text)
@@ -258,7 +271,9 @@ def test_links_lead_somewhere() -> None:
     for name, text in PAGES.items():
         folder = {"README.md": ROOT, "road_to_the_top.ipynb": ROOT / "notebooks"}.get(name)
         for target in re.findall(r"\]\(([^)#]+)\)", text):
-            assert target.startswith("http") or ((folder or ROOT / "docs") / target).exists(), target
+            assert target.startswith("http") or ((folder or ROOT / "docs") / target).exists(), (
+                target
+            )
 
 
 def test_both_sides_of_the_table_for_fastai_exist() -> None:

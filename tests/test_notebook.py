@@ -4,7 +4,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-
 from pages import NOTEBOOK
 
 MEGABYTE = 2**20
