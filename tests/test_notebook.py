@@ -1,10 +1,14 @@
 """The notebook runs from top to bottom, and what is in it came from such a run."""
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
 from pages import NOTEBOOK
+
+from paddy_lightning.check import check
+from paddy_lightning.config import DataConfig, Source, TrainConfig
 
 MEGABYTE = 2**20
 
@@ -16,6 +20,19 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"data", "outputs"}
     assert len(list(tmp_path.glob("outputs/*/final/submission.csv"))) == 1
+
+
+def test_one_line_makes_it_the_competition() -> None:
+    cells = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells]
+    line = next(cell for cell in cells if cell.startswith('data = DataConfig("demo")'))
+    settings = cells[cells.index(line) + 1].split("config =")[0]
+    names: dict[str, Any] = {"DataConfig": DataConfig, "Source": Source}
+    exec(line.replace('DataConfig("demo")', 'DataConfig("paddy")'), names)
+    exec(settings, names)
+    assert names["data"].source is Source.paddy
+    for knobs in (names["small"], names["bigger"], names["bigger"] | names["rectangle"]):
+        check(TrainConfig(data=names["data"], **knobs))
+    assert names["small"]["arch"] == "resnet26d" and names["epochs"]["final"] == 12
 
 
 def test_its_outputs_are_of_one_run_in_order() -> None:
