@@ -1,21 +1,18 @@
 """What the documentation says is true: its commands, code blocks, examples, tables and messages.
 
 Really run, on a few small pictures and with small sizes: the README's commands of one run (survey,
-lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, the
-examples of extend.md, and every command of faq.md. Only composed and checked, as the scripts do
-before anything is trained: all other commands, sweeps and recipes among them, job by job. Resuming,
-sweeps and the finder with ``start=`` run in tests of their own; ``make`` targets are looked up
-here, and run by CI and by people.
+lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, every
+command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and checked, as
+the scripts do before anything is trained: all other commands, sweeps and recipes among them, job by
+job. Resuming, sweeps and the finder with ``start=`` run in tests of their own; ``make`` targets are
+looked up here, and run by CI and by people.
 """
 
-import os
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -28,7 +25,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from pages import ROOT, all_commands, commands, fenced, read_pages
+from pages import ROOT, all_commands, commands, fenced, in_small, read_pages, script
 
 from paddy_lightning.check import check
 from paddy_lightning.command_line import CONF, quote_path, register_schemas
@@ -36,14 +33,6 @@ from paddy_lightning.config import TrainConfig
 
 PAGES = read_pages()
 SETUP = ("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter ")
-SMALL = {
-    "weights": "none",
-    "presize": "48x40",
-    "size": "32",
-    "epochs": "1",
-    "batch_size": "16",
-    "num_workers": "0",
-}
 
 
 def test_there_is_something_to_test() -> None:
@@ -75,44 +64,6 @@ def compose_all(command: str) -> list[Any]:
         jobs = BasicSweeper.split_arguments(overrides, None)[0]
         assert len(jobs) == 1 or "-m" in command
         return [OmegaConf.to_object(compose(Path(script).stem, list(job))) for job in jobs]
-
-
-def script(
-    folder: Path, command: str, package: Path = ROOT, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Type a command in a folder, with the scripts and the package of ``package``."""
-    _, name, *words = shlex.split(command)
-    path = f"{package / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    result = subprocess.run(
-        [sys.executable, str(package / name), *words],
-        cwd=folder,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert not check or result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    return result
-
-
-def in_small(command: str) -> str:
-    """The same with small sizes, as far as it says nothing else of them."""
-    small = {"arch": "mobilenetv3_small_050", **SMALL}
-    if command.split()[1] not in ("train.py", "lr_find.py", "survey.py"):
-        small = {"num_workers": "0"} if "predict.py" in command else {}
-    said = {word.split("=")[0] for word in shlex.split(command)}
-    if "start" in said:
-        small.pop("weights")
-    return " ".join([command, *(f"{key}={small[key]}" for key in small if key not in said)])
-
-
-@pytest.fixture(scope="module")
-def workplace(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with Kaggle's layout in ``data``, and one folder a class in ``PICTURES``."""
-    folder = tmp_path_factory.mktemp("workplace")
-    (folder / "data").symlink_to(stripes)
-    (folder / "PICTURES").symlink_to(stripes / "train_images")
-    return folder
 
 
 def test_the_commands_of_one_run_run(workplace: Path) -> None:
@@ -147,107 +98,6 @@ def test_a_python_block_runs(
     monkeypatch.chdir(workplace)
     small = 'weights="none", presize=48, size=32, epochs=1, batch_size=16, num_workers=0, '
     exec(code.replace("TrainConfig(data=", f"TrainConfig({small}data="), {})
-
-
-# extend.md: each section applied to a copy of the repository, and run.
-
-EXAMPLES = {
-    part.split("\n")[0]: part for part in re.split(r"^## ", PAGES["extend.md"], flags=re.M)[1:]
-}
-
-
-def with_example(example: str, folder: Path) -> Path:
-    """A copy of what runs, with the diffs applied and the files written."""
-    for part in ("src", "conf"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml"]:
-        shutil.copy(path, folder)
-    for number, change in enumerate(fenced(example, "diff")):
-        (folder / f"{number}.diff").write_text(change)
-        subprocess.run(["git", "apply", f"{number}.diff"], cwd=folder, check=True)
-    for name, content in re.findall(
-        r"`(conf/[\w/]+\.yaml)`:\n\n```yaml\n(.*?)^```", example, re.M | re.S
-    ):
-        (folder / name).write_text(content)
-    return folder
-
-
-def type_example(name: str, workplace: Path, folder: Path) -> list[Path]:
-    """Apply an example to a copy, type its commands, and say where their runs are."""
-    changed = with_example(EXAMPLES[name], folder / "copy")
-    runs = []
-    for number, command in enumerate(commands(EXAMPLES[name])):
-        runs.append(folder / str(number))
-        script(workplace, f"{in_small(command)} hydra.run.dir={runs[-1]}", changed)
-    return runs
-
-
-@pytest.fixture(scope="module")
-def typed(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The examples, two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        folders = [tmp_path_factory.mktemp("example") for _ in EXAMPLES]
-        return {
-            name: pool.submit(type_example, name, workplace, folder)
-            for name, folder in zip(EXAMPLES, folders, strict=True)
-        }
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_of_a_change_works(name: str, typed: dict[str, Any]) -> None:
-    runs = typed[name].result()
-    assert runs and all((run / "figures").is_dir() for run in runs)
-
-
-def test_the_new_resize_method_is_between_its_neighbours(tmp_path: Path) -> None:
-    changed = with_example(EXAMPLES["A resize method"], tmp_path / "copy")
-    code = (
-        "from paddy_lightning.config import Resize\n"
-        "from paddy_lightning.presize import resize_box\n"
-        "print(*resize_box((640, 480), (100, 100), Resize('half')))"
-    )
-    env = {**os.environ, "PYTHONPATH": str(changed / "src")}
-    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
-    assert told.stdout == "0 40 480 560\n"  # squish keeps 640 of the height, crop 480
-
-
-@pytest.fixture(scope="session")
-def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    """What mypy says of a tree."""
-    cache = tmp_path_factory.mktemp("mypy")
-
-    def told(folder: Path) -> str:
-        command = [sys.executable, "-m", "mypy", "--cache-dir", str(cache), "src"]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
-
-    return told
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_a_changed_tree_is_well_typed(
-    name: str, mypy: Callable[[Path], str], tmp_path: Path
-) -> None:
-    assert mypy(with_example(EXAMPLES[name], tmp_path)).startswith("Success")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "file", "case"),
-    [
-        ("A resize method", "presize.py", "Resize.half"),
-        ("A schedule", "build.py", "Schedule.restarts"),
-    ],
-)
-def test_a_forgotten_case_is_named(
-    name: str, file: str, case: str, mypy: Callable[[Path], str], tmp_path: Path
-) -> None:
-    path = with_example(EXAMPLES[name], tmp_path) / "src" / "paddy_lightning" / file
-    whole = path.read_text()
-    path.write_text(re.sub(rf" +case {case}:\n(?: {{12}}.*\n)+", "", whole))
-    assert path.read_text() != whole
-    said = mypy(tmp_path)
-    assert file in said and '"assert_never"' in said
 
 
 # faq.md: every command is typed, and what it prints compared.
