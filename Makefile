@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo data test slow faults bench lock clean
+.PHONY: help install demo data test slow faults notebook docs bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +42,13 @@ slow: install ## the tests of minutes: twenty families of archs, kills at random
 
 faults: install ## kill training, filling of the cache, predicting and sweeps, 51 times in all
 	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
+
+notebook: install ## run notebooks/road_to_the_top.ipynb from top to bottom, and keep what comes out
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 \
+		--ExecutePreprocessor.record_timing=False notebooks/road_to_the_top.ipynb
+
+docs: install ## write docs/knobs.md from the schema
+	$(BIN)/python docs/knobs.py
 
 bench: install ## measure against fastai, Kornia in sequence and the bare model
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -63,6 +63,15 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def workplace(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Kaggle's layout in ``data``, and one folder a class in ``PICTURES``."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "data").symlink_to(stripes)
+    (folder / "PICTURES").symlink_to(stripes / "train_images")
+    return folder
+
+
 def _draw_stripes(path: Path, angle: tuple[int, int], rng: np.random.Generator) -> None:
     y, x = np.mgrid[:80, :60]
     wave = np.sin((x * angle[0] + y * angle[1]) / rng.uniform(2, 4) + rng.uniform(0, 6))

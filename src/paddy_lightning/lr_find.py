@@ -147,9 +147,9 @@ def plot(curve: pd.DataFrame, rates: dict[str, float]) -> "Figure":
     axes = figure.subplots()
     part = readable(curve)
     axes.plot(part["lr"], part["loss"], color="0.3")
-    for name, lr in rates.items():
+    for markersize, (name, lr) in zip((14, 11, 8, 5), rates.items(), strict=True):
         loss = np.interp(np.log(lr), np.log(part["lr"]), part["loss"])
-        axes.plot(lr, loss, "o", markersize=8, label=f"{name} {lr:.2g}")
+        axes.plot(lr, loss, "o", markersize=markersize, label=f"{name} {lr:.2g}")  # may coincide
     axes.set(xscale="log", xlabel="learning rate", ylabel="train loss (smoothed)")
     axes.legend()
     return figure

@@ -1,0 +1,52 @@
+"""The notebook runs from top to bottom, and what is in it came from such a run."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from pages import NOTEBOOK
+
+from paddy_lightning.check import check
+from paddy_lightning.config import DataConfig, Source, TrainConfig
+
+MEGABYTE = 2**20
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    there = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources=there).execute()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"data", "outputs"}
+    assert len(list(tmp_path.glob("outputs/*/final/submission.csv"))) == 1
+
+
+def test_one_line_makes_it_the_competition() -> None:
+    cells = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells]
+    line = next(cell for cell in cells if cell.startswith('data = DataConfig("demo")'))
+    settings = cells[cells.index(line) + 1].split("config =")[0]
+    names: dict[str, Any] = {"DataConfig": DataConfig, "Source": Source}
+    exec(line.replace('DataConfig("demo")', 'DataConfig("paddy")'), names)
+    exec(settings, names)
+    assert names["data"].source is Source.paddy
+    for knobs in (names["small"], names["bigger"], names["bigger"] | names["rectangle"]):
+        check(TrainConfig(data=names["data"], **knobs))
+    assert names["small"]["arch"] == "resnet26d" and names["epochs"]["final"] == 12
+
+
+def test_its_outputs_are_of_one_run_in_order() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum(bool(cell.outputs) for cell in cells) > len(cells) / 2
+    kinds = {output.output_type for cell in cells for output in cell.outputs}
+    assert "error" not in kinds
+    errors = [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
+    assert not errors
+
+
+def test_it_is_small_and_speaks_of_no_machine() -> None:
+    assert NOTEBOOK.stat().st_size < 3 * MEGABYTE
+    text = NOTEBOOK.read_text()
+    assert not any(place in text for place in ("/home/", "/root/", "/tmp/", "/Users/", "/work/"))
