@@ -60,7 +60,7 @@ def test_help_is_complete_and_needs_no_torch(script: str, knob: str, run_script:
         ("epochs=abc", "epochs: Value 'abc' of type 'str' could not be converted to Integer"),
         ("epochs=-1", "epochs=-1: must be at least 0"),
         ("epochs=0 freeze_epochs=0", "nothing to train"),
-        ("batch_size=0", "batch_size=0: must be at least 1"),
+        ("batch_size=1", "batch_size=1: must be at least 2"),
         ("resize=squash", "resize: Invalid value 'squash', expected one of [squish, pad, crop]"),
         ("data=fodler", "data=fodler: no such choice; did you mean folder? there is auto, demo,"),
         (
@@ -287,3 +287,13 @@ def test_after_a_refusal_the_same_folder_can_be_used(
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
     assert run_script(*words).returncode == 0
     assert run_script(*words).returncode == 1
+
+
+def test_a_folder_with_a_run_is_left_as_it_is(run_script: Script, tmp_path: Path) -> None:
+    """Hydra, too, writes nothing there."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("arch: resnet26d")
+    result = run_script("train.py", f"hydra.run.dir={run}", "weights=none")
+    assert result.returncode == 1 and "holds a run already; choose another" in result.stderr
+    assert [path.name for path in run.rglob("*")] == ["config.yaml"]

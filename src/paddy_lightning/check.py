@@ -31,7 +31,7 @@ def check(config: TrainConfig) -> None:
     """
     check_counts(config, epochs=0, freeze_epochs=0, seed=0)
     check_split(config)
-    check_counts(config, batch_size=1, num_workers=0)
+    check_counts(config, batch_size=2, num_workers=0)  # the head normalises over a batch
     if config.seed >= 2**32:
         raise UserError(f"seed={config.seed}: must be below 2**32")
     if config.epochs + config.freeze_epochs == 0:

@@ -52,6 +52,7 @@ PATHS = {
 RESUMABLE = ("resume=", "num_workers=", "cache=", "trainer.", "+trainer.", "++trainer.")
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 GRACE = 10  # seconds
+LOCAL_RANK = "LOCAL_RANK"  # environment variable: of several processes of one run, which
 SWEPT = "PADDY_SWEPT"  # environment variable: the knobs that a sweep varies
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
@@ -79,6 +80,8 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
     try:
         sweep = bool({"-m", "--multirun"} & set(sys.argv))
         refuse_other_styles(sys.argv[1:])
+        if kind is TrainConfig and LOCAL_RANK not in os.environ:
+            refuse_used_folder(sys.argv[1:])
         words = in_its_own_folder(sys.argv[1:], sweep)
         sys.argv[1:] = [quote_path(word, sweep) for word in words]
         main()
@@ -143,6 +146,20 @@ def refuse_other_styles(words: list[str]) -> None:
         if not (is_flag or before in HYDRAS_FLAGS or ("=" in word and word[0] not in "-=")):
             name = word.strip("-=").split("=")[0] or "lr"
             raise UserError(f"{word}: knobs are written {name}=VALUE, without spaces or dashes")
+
+
+def refuse_used_folder(words: list[str]) -> None:
+    """Leave a run's folder alone, before Hydra writes its own files over those there.
+
+    Raises:
+        UserError: The folder asked for by name holds a run.
+    """
+    for word in words:
+        folder = word.removeprefix("hydra.run.dir=").strip("'\"")
+        if folder != word and Path(folder, "config.yaml").is_file():
+            from paddy_lightning.run_folder import new_run_folder  # slow to import
+
+            new_run_folder(folder)
 
 
 def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
