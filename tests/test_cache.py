@@ -93,7 +93,9 @@ def test_what_was_appended_but_not_named_is_overwritten(root: Path, files: pd.Se
     (pixels,) = cache_of(root).folder.glob("*.pixels")
     with pixels.open("ab") as file:
         file.write(b"rubbish")
-    (pixels.parent / ".some.index.1.part").write_text("rubbish")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (pixels.parent / f".some.index.{ended.pid}.part").write_text("rubbish")
     assert assert_right(root, files) == 10
     cache_of(root).fill(files, num_workers=1)
     assert assert_right(root, files) == 60 and pixels.stat().st_size == 60 * PICTURE

@@ -87,16 +87,16 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:  # such as of Hydra, whose folder cannot be made
-        if full_error or (told := sentence_of(error)) is None:
-            raise
-        print(f"error: {told}", file=sys.stderr)
-        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
         print(f"error: {explain(error, kind)}", file=sys.stderr)
         sys.exit(1 if isinstance(error, UserError) else 2)
+    except OSError as error:  # such as of Hydra, whose folder cannot be made; some above are such
+        if full_error or (told := sentence_of(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(1)
 
 
 def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
