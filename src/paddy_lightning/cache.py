@@ -124,7 +124,7 @@ class Cache:
             writer = Writer(file.fileno(), end, room)
             problems, index = self._append(writer, pixels, index, missing, stamps, num_workers)
         log.info(
-            "cache: %d pictures, %.1f GB, in %s; cache=off goes without",
+            "cache: %d pictures, %.2g GB, in %s; cache=off goes without",
             *(len(index), end_of(index) / 1e9, self.folder),
         )
         if writer.full:
