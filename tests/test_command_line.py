@@ -229,7 +229,7 @@ def long_run(data: Path, cwd: Path, inherited: signal.Handlers = signal.SIG_DFL)
     """A run of 500 epochs in ``cwd/run``, one of which is over; killed at the end."""
     command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={data}"]
     job = subprocess.Popen(
-        [*command, *SMALL, "epochs=500", "hydra.run.dir=run"],
+        [*command, *SMALL, "epochs=500", "cache=off", "hydra.run.dir=run"],
         cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
