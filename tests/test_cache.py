@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from test_training import small
 
 from paddy_lightning.cache import Cache
-from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
+from paddy_lightning.config import Resize
 from paddy_lightning.presize import Presize, open_whole
 from paddy_lightning.table import list_images
 from paddy_lightning.training import train
@@ -245,27 +245,16 @@ def test_on_a_full_disk_it_goes_without_and_says_so(
     assert reserve < 0 or sum(picture is not None for picture in pictures) > 20
 
 
-def small(stripes: Path, **changes: Any) -> TrainConfig:
-    values: dict[str, Any] = {
-        "data": DataConfig(Source.paddy, str(stripes)),
-        "arch": "mobilenetv3_small_050",
-        "weights": "none",
-        "presize": (48, 40),
-        "size": (40, 32),
-        "epochs": 1,
-        "batch_size": 16,
-        "num_workers": 0,
-    }
-    return TrainConfig(**(values | changes))
-
-
 @pytest.mark.parametrize("resize", ["squish", "crop"])
 def test_with_and_without_it_the_numbers_are_the_same(
     stripes: Path, tmp_path: Path, resize: str
 ) -> None:
     place = str(tmp_path / "cache")
     runs = [
-        train(small(stripes, resize=resize, cache=cache, num_workers=workers), tmp_path / name)
+        train(
+            small(stripes, epochs=1, resize=resize, cache=cache, num_workers=workers),
+            tmp_path / name,
+        )
         for name, cache, workers in (
             ("filled", place, 0),
             ("found", place, 2),
