@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from typing import Any
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; moved into place when the block is done.
 
-    Nothing is left of it when the block raises.
+    Nothing is left of it when the block raises, and of one that was killed until the next one. On
+    the disk before it has its name: a power cut leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,22 +50,31 @@ def set_aside(path: Path) -> Path | None:
     return aside
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half written, anywhere below ``folder``."""
-    for leftover in folder.rglob(".*.part"):
-        if not _is_written(leftover):
-            leftover.unlink(missing_ok=True)
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left half written of this one file."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.([0-9]+)\.part")
+    with os.scandir(path.parent) as entries:
+        for entry in entries:
+            found = pattern.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and not _is_alive(int(found[1])):
+                Path(entry.path).unlink(missing_ok=True)
 
 
-def _is_written(leftover: Path) -> bool:
-    """Whether another process, whose number is in the name, may still be at it."""
-    number = leftover.name.split(".")[-2]
-    if not number.isdecimal() or int(number) == os.getpid():
-        return False
+def _is_alive(process: int) -> bool:
     try:
-        os.kill(int(number), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
+    except (OSError, OverflowError):  # somebody else's; no number of a process
         return True
     return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where that can be asked for."""
+    with suppress(OSError):  # Windows opens no folders, some mounts cannot sync them
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

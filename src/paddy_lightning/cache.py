@@ -20,7 +20,6 @@ import pandas as pd
 import PIL
 from PIL import features
 
-from paddy_lightning.atomic import remove_leftovers
 from paddy_lightning.broken import find_broken, in_threads
 from paddy_lightning.pixels import (
     STAMP,
@@ -102,7 +101,6 @@ class Cache:
             return find_broken(self.root, files, num_workers)
 
     def _fill(self, files: pd.Series, num_workers: int) -> pd.Series:
-        remove_leftovers(self.folder)
         stamps = file_stamps(self.root, files)
         found = self._find()
         index = read_index(found) if found else empty_index()

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from paddy_lightning.atomic import remove_leftovers, set_aside
+from paddy_lightning.atomic import set_aside
 from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
@@ -88,7 +88,6 @@ def run_predict(config: PredictConfig) -> Path:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
     predictions, data = _predict(config)
-    remove_leftovers(output)
     if config.images is None and (sample := open_data(data).sample_submission):
         _write_csv(output / "submission.csv", submission(predictions, sample))
     return _write_csv(output / "predictions.csv", predictions)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from paddy_lightning import ranks
-from paddy_lightning.atomic import remove_leftovers, write_json
+from paddy_lightning.atomic import write_json
 from paddy_lightning.build import build, look_for_broken, make_trainer, phases_of, split_readable
 from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
@@ -210,7 +210,6 @@ def _run(
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table, earlier or {})
     with locked(run_dir), summarised(run_dir, summary), told_of_changes(datamodule):
-        remove_leftovers(run_dir)
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
