@@ -101,6 +101,8 @@ class Cache:
             return find_broken(self.root, files, num_workers)
 
     def _fill(self, files: pd.Series, num_workers: int) -> pd.Series:
+        for half in self.folder.glob(".*.index.*.part"):  # of a killed process: the lock is ours
+            half.unlink(missing_ok=True)
         stamps = file_stamps(self.root, files)
         found = self._find()
         index = read_index(found) if found else empty_index()

@@ -142,9 +142,8 @@ def end_of(index: pd.DataFrame) -> int:
 
 def clear(folder: Path) -> None:
     """Remove a cache's files, and nothing else."""
-    for kind in ("*.index", ".*.index.*.part", "*.pixels"):  # first what names the other
-        for path in folder.glob(kind):
-            path.unlink(missing_ok=True)
+    for path in [*folder.glob("*.index"), *folder.glob("*.pixels")]:  # first what names the other
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
