@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A process a core, each with whole files of tests, so that what a file prepares is made once.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 RUN := outputs/demo_$(shell date +%Y-%m-%d_%H-%M-%S)
 # torch and torchvision are not locked: their bounds in pyproject.toml name a matching pair, and
 # which build of it fits depends on the machine.
@@ -35,10 +37,10 @@ test: install ## format, lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=10
 
-slow: install ## the tests of minutes: twenty families of archs, kills at random moments
-	$(BIN)/pytest -m slow
+slow: install ## the tests of minutes: families of archs, random kills, the notebook, fresh examples
+	PADDY_EXAMPLES=fresh $(BIN)/pytest $(SIDE_BY_SIDE) --durations=10 -m "slow or hypothesis"
 
 faults: install ## kill training, filling of the cache, predicting and sweeps, 51 times in all
 	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py

@@ -1,19 +1,26 @@
 """What the tests share: the reference values, a small data set, and a way to run the scripts."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests share the cores by process
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-settings.register_profile("offline", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("offline")
+settings.register_profile("same", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("fresh", deadline=None, max_examples=200)  # make slow
+settings.load_profile(os.environ.get("PADDY_EXAMPLES", "same"))
+forks.install()
 SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
 
 
@@ -26,9 +33,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def golden() -> Path:
     """The folder of values measured from fastai."""
-    if not (SHARED / "golden").is_dir():
-        pytest.skip("reference values of fastai: PADDY_SHARED/golden is not on this machine")
-    return SHARED / "golden"
+    return ROOT / "tests" / "golden"
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return subprocess.run(
             [sys.executable, str(ROOT / script), *arguments],
             cwd=tmp_path,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=300,

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT
+from forks import true_starts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,7 +145,8 @@ def test_without_a_hub_the_ways_out_are_named(run_script: Script, tmp_path: Path
 
 def test_from_folder_to_submission(run_script: Script, stripes: Path, tmp_path: Path) -> None:
     """The main job: train, look at one picture, predict with TTA, submit in the sample's order."""
-    result = run_script("train.py", "data=paddy", f"data.root={stripes}", *SMALL, "tta=true")
+    with true_starts():
+        result = run_script("train.py", "data=paddy", f"data.root={stripes}", *SMALL, "tta=true")
     assert result.returncode == 0, result.stderr
     first, *_, last = result.stdout.strip().splitlines()
     assert first.startswith("data: paddy in ") and "60 pictures, 3 classes, 8 to predict" in first
@@ -228,12 +231,13 @@ def test_any_path_survives_hydras_grammar(path: str) -> None:
 def long_run(data: Path, cwd: Path, inherited: signal.Handlers = signal.SIG_DFL) -> Iterator[Job]:
     """A run of 500 epochs in ``cwd/run``, one of which is over; killed at the end."""
     command = [sys.executable, str(ROOT / "train.py"), "data=paddy", f"data.root={data}"]
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     job = subprocess.Popen(
         [*command, *SMALL, "epochs=500", "cache=off", "hydra.run.dir=run"],
         cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, inherited),
+        preexec_fn=ignore if inherited is signal.SIG_IGN else None,
     )
     try:
         deadline = time.monotonic() + 120

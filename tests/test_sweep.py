@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import true_starts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,12 +76,13 @@ def test_a_killed_job_is_a_row_and_the_others_run(stripes: Path, tmp_path: Path)
     words = ["-m", "seed=1,2", "arch=mobilenetv3_small_050", "size=40x32", *SMALL]
     words += ["data=paddy", f"data.root={stripes}", "hydra.sweep.dir=sweep"]
     words += ["trainer.limit_train_batches=1", "epochs=20"]
-    sweep = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with true_starts():  # of its jobs, too
+        sweep = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *words],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + 120
         while not (tmp_path / "sweep" / "0_seed-1" / "summary.json").exists():
