@@ -18,8 +18,8 @@ from test_training import small
 
 from paddy_lightning.cache import Cache
 from paddy_lightning.config import Resize
+from paddy_lightning.listing import list_images
 from paddy_lightning.presize import Presize, open_whole
-from paddy_lightning.table import list_images
 from paddy_lightning.training import train
 
 PRESIZE = Presize((48, 40))
@@ -137,7 +137,7 @@ from pathlib import Path
 import pandas as pd
 from paddy_lightning import cache
 from paddy_lightning.presize import Presize
-from paddy_lightning.table import list_images
+from paddy_lightning.listing import list_images
 cache.COMMIT = 8
 root = Path(sys.argv[1])
 made = cache.Cache(root.parent / "cache", root, Presize((48, 40)), 1e9)

@@ -11,9 +11,9 @@ from torch import Tensor
 from paddy_lightning.augment import Augment
 from paddy_lightning.config import Resize
 from paddy_lightning.datamodule import Batch, EpochSampler, PaddyDataModule
+from paddy_lightning.folders import labelled_table
 from paddy_lightning.presize import Presize
 from paddy_lightning.split import random_split
-from paddy_lightning.table import labelled_table
 
 CLASSES = ["across", "down", "slanted"]
 

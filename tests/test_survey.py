@@ -1,6 +1,7 @@
 """The survey: all that was planted is found, and nothing else is accused."""
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,19 @@ from PIL import Image, ImageEnhance
 
 from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
 from paddy_lightning.demo import generate
-from paddy_lightning.duplicates import ALIKE, alike_pairs
+from paddy_lightning.disagreements import train_disagreements
+from paddy_lightning.duplicates import ALIKE, equal_files, find_alike
+from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.show import show_batch, show_resize, summary
 from paddy_lightning.split import split_table
-from paddy_lightning.survey import read_headers, report, survey
+from paddy_lightning.survey import (
+    alike_pictures,
+    duplicates,
+    number_groups,
+    read_headers,
+    report,
+    survey,
+)
 from paddy_lightning.table import open_data
 
 Script = Callable[..., Any]
@@ -38,7 +48,7 @@ def test_a_sound_data_set_is_not_accused(drawn: Path) -> None:
     rows = look(drawn)
     assert list(rows) == [
         *("path", "part", "label", "height", "width", "mode", "format", "orientation", "bytes"),
-        *("mend", "problem"),
+        *("alike", "mend", "problem"),
     ]
     assert rows["part"].value_counts().to_dict() == {"train": 80, "valid": 20, "test": 20}
     assert (rows["height"] == 640).all() and (rows["width"] == 480).all()
@@ -183,17 +193,132 @@ def test_headers_tell_what_pil_tells(tmp_path: Path) -> None:
         assert row["orientation"] == (int(exif) if exif.isdigit() else 1)
 
 
-@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=20), st.data())
-def test_alike_pairs_are_those_that_differ_in_few_bits(hashes: list[bytes], data: Any) -> None:
-    near = bytearray(data.draw(st.sampled_from(hashes)))
-    for bit in data.draw(st.sets(st.integers(0, 255), max_size=ALIKE)):
-        near[bit // 8] ^= 1 << bit % 8
-    hashes = [*hashes, bytes(near)]
-    bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
-    expected = [
-        (a, b)
-        for a in range(len(hashes))
-        for b in range(a + 1, len(hashes))
-        if (bits[a] != bits[b]).sum() <= ALIKE
-    ]
-    assert sorted(alike_pairs(hashes)) == expected
+HASHES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=12)
+
+
+@given(HASHES, st.data())
+def test_groups_and_neighbours_are_those_of_all_pairs(hashes: list[bytes], data: Any) -> None:
+    for _ in range(data.draw(st.integers(1, 8))):
+        near = bytearray(data.draw(st.sampled_from(hashes)))
+        for bit in data.draw(st.sets(st.integers(0, 255), max_size=ALIKE)):
+            near[bit // 8] ^= 1 << bit % 8
+        hashes = [*hashes, bytes(near)]
+    count = len(hashes)
+    few = st.lists(st.integers(-1, 1), min_size=count, max_size=count)
+    labels, sides = (np.array(data.draw(few)) for _ in range(2))
+    pixels = np.frombuffer(b"".join(hashes), np.uint8).reshape(count, -1)
+    found = find_alike(pixels, labels, sides)
+
+    bits = np.unpackbits(pixels, axis=1)
+    alike = (bits[:, None] != bits[None]).sum(-1) <= ALIKE
+    kinds = list(zip(hashes, labels.tolist(), sides.tolist(), strict=True))
+    reach = np.linalg.matrix_power(alike.astype(float), count) > 0
+    assert ((found.group[:, None] == found.group) == reach).all()
+    for row in range(count):
+        others = [other for other in np.flatnonzero(alike[row]) if other != row]
+        matters = [
+            [o for o in others if min(labels[row], labels[o]) >= 0 and labels[row] != labels[o]],
+            [o for o in others if min(sides[row], sides[o]) >= 0 and sides[row] != sides[o]],
+            [o for o in others if kinds[row] == kinds[o]],
+            others,
+        ]
+        assert found.other[row] == next((rows[0] for rows in matters if rows), row)
+
+
+def test_thousands_of_equal_pictures_are_one_group(tmp_path: Path) -> None:
+    """A row a picture, each with one other: what a survey says does not grow with the square."""
+    count = 3000
+    folder = tmp_path / "train_images"
+    for label in ("a", "b"):
+        (folder / label).mkdir(parents=True)
+    Image.new("RGB", (8, 8), "grey").save(folder / "a" / "0000.jpg")
+    for number in range(1, count):
+        (folder / "ab"[number % 2] / f"{number:04}.jpg").hardlink_to(folder / "a" / "0000.jpg")
+    rows = pd.DataFrame({"path": [str(path) for path in sorted(folder.glob("*/*"))]})
+    rows["label"] = [Path(path).parent.name for path in rows["path"]]
+    rows["part"] = np.where(np.arange(count) % 5 == 0, "valid", "train")
+    hashes, digests = pd.Series([b"\0" * 32] * count), equal_files(Path(), rows["path"])
+    alike = alike_pictures(rows, hashes, digests)
+    found = list(duplicates(rows, alike, digests))
+    assert [finding.row for finding in found] == list(range(count))
+    assert all(finding.mend for finding in found)
+    first_b = f"the same file as {folder / 'b' / '0001.jpg'}, labelled b"
+    assert found[0].problem == f"{first_b} (one of 3000 alike)"
+    assert len({finding.problem for finding in found}) < 10
+    assert (number_groups(alike.group, rows.index) == 1).all()
+    assert "problems: 3000, of which" in report(survey_of(rows, found))
+
+
+def survey_of(rows: pd.DataFrame, found: list[Any]) -> pd.DataFrame:
+    told = pd.DataFrame(found).set_index("row")
+    return rows.assign(
+        **{"height": 8, "width": 8, "mode": "RGB", "format": "JPEG", "orientation": 1},
+        **{"mend": told["mend"], "problem": told["problem"]},
+    )
+
+
+def test_files_that_cannot_be_read_are_alike_to_their_copies_only(tmp_path: Path) -> None:
+    for name, content in (("1", b"no"), ("2", b"no"), ("3", b"on"), ("4", b"other")):
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    rows = pd.DataFrame({"path": [str(tmp_path / f"{name}.jpg") for name in "12345"]})
+    rows = rows.assign(label="a", part="train")
+    digests = equal_files(Path(), rows["path"])
+    hashes = pd.Series([None] * 5, dtype=object)
+    assert alike_pictures(rows, hashes, digests).other.tolist() == [1, 0, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("csv", "expected"),
+    [
+        ({"image_id": ["1.jpg", "2.jpg", "3.jpg"]}, []),  # without labels
+        ({"image_id": ["1", "2", "3"], "label": ["a", "a", "b"]}, []),  # without suffixes
+        ({"image_id": ["a/1.jpg", "a/sub/2.jpg", "b/3.jpg"], "label": ["a", "a", "b"]}, []),
+        ({"image_id": ["a\\1.jpg", " 2.jpg", "./b/3.jpg"], "label": ["a", "a", "b"]}, []),
+        ({"": ["0", "1", "2"], "id": ["1.jpg", "2.jpg", "3.jpg"], "label": ["a", "a", "b"]}, []),
+        ({"label": ["a", "a", "b"], "id": ["1.jpg", "2.jpg", "3.jpg"]}, []),
+        ({"id": ["1.jpg", "1.jpg", "2.jpg", "3.jpg"], "label": ["a", "a", "a", "b"]}, []),
+        ({"id": ["x", "y"], "label": ["a", "b"]}, ["train.csv: names none of the pictures"]),
+        (
+            {"id": ["1.jpg", "3.jpg", "4.jpg"], "label": ["b", "b", "b"]},
+            [
+                "4.jpg: is in train.csv but not in the folders",
+                "a/sub/2.jpg: is in the folders but not in train.csv",
+                "a/1.jpg: is b in train.csv",
+            ],
+        ),
+    ],
+)
+def test_a_train_csv_of_any_shape_is_compared(
+    csv: dict[str, list[str]], expected: list[str]
+) -> None:
+    labels = {"a/1.jpg": "a", "a/sub/2.jpg": "a", "b/3.jpg": "b"}
+    found = list(train_disagreements(pd.DataFrame(csv), labels))
+    assert [f"{row.path}: {row.problem}" for row in found] == expected
+    assert all(row.mend for row in found if "none of" not in row.problem)
+
+
+def test_equal_names_in_two_classes_do_not_hide_each_other() -> None:
+    labels = {"a/1.jpg": "a", "b/1.jpg": "b", "c/2.jpg": "c"}
+    listed = pd.DataFrame({"id": ["1.jpg", "1.jpg", "2.jpg"], "label": ["a", "b", "c"]})
+    assert list(train_disagreements(listed, labels)) == []
+    (missing,) = train_disagreements(listed.drop(index=1), labels)
+    assert (missing.path, missing.label) == ("b/1.jpg", "b")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack("<HHI4s", 0x0112, 2, 4, b"abc"),  # a text
+        struct.pack("<HHI4s", 0x0112, 3, 1, b"\x09"),  # there are eight
+        struct.pack("<HHII", 0x0112, 5, 1, 0),  # a fraction, of other bytes
+        struct.pack("<HHII", 0x0112, 3, 99, 9999),  # beyond the end
+        struct.pack("<HHI4s", 0x0112, 7, 4, b"\xff" * 4),  # of no type
+        b"",
+    ],
+)
+def test_an_orientation_that_makes_no_sense_is_upright(tmp_path: Path, entry: bytes) -> None:
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    Image.new("RGB", (8, 6)).save(tmp_path / "odd.jpg", exif=exif)
+    headers = read_headers(pd.Series([str(tmp_path / "odd.jpg"), "x" * 5000]), num_workers=1)
+    assert headers["orientation"].tolist() == [1, pd.NA]
+    assert open_presized(tmp_path / "odd.jpg", Presize((6, 8))).shape == (6, 8, 3)

@@ -5,7 +5,9 @@ from PIL import Image
 
 from paddy_lightning.config import DataConfig, Source
 from paddy_lightning.errors import UserError
-from paddy_lightning.table import describe, labelled_table, list_images, open_data
+from paddy_lightning.folders import labelled_table
+from paddy_lightning.listing import list_images
+from paddy_lightning.table import describe, open_data
 
 
 def make(root: Path, *files: str) -> Path:

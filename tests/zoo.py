@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 SIZE = (60, 90)  # height, width
+RED, GREEN = (220, 30, 30), (30, 160, 30)
 
 
 def rgb(height: int = SIZE[0], width: int = SIZE[1]) -> Image.Image:
     pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[:, : -(-width // 3)] = (220, 30, 30)
+    pixels[:, : -(-width // 3)] = RED
     pixels[:, -(-width // 3) :] = (30, 160, 30)
     return Image.fromarray(pixels)
 
@@ -83,6 +84,11 @@ def flipped_bits() -> bytes:
     return bytes(data)
 
 
+def damaged_avif() -> bytes:
+    """Sound in its header, and not in its pixels; its decoder raises what others do not."""
+    return encoded(rgb(), "AVIF")[:-40] + bytes(40)
+
+
 def big_text() -> bytes:
     about = PngImagePlugin.PngInfo()
     about.add_text("comment", "x" * 10_000)
@@ -144,6 +150,7 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "truncated.webp": lambda: encoded(rgb(), "WEBP", lossless=True)[:40],
     "truncated.tif": lambda: encoded(rgb(), "TIFF")[:200],
     "bomb.png": bomb,
+    "avif_called.jpg": damaged_avif,
 }
 
 

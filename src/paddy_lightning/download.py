@@ -19,11 +19,11 @@ from paddy_lightning.config import DataConfig, DownloadConfig, Source
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import check_name, fetch_archive, kaggle_api
 from paddy_lightning.kaggle_errors import GIGABYTE, check_room, disk_sentence
+from paddy_lightning.listing import list_images
 from paddy_lightning.table import (
     KAGGLE_PLACES,
     DataSet,
     describe,
-    list_images,
     open_data,
     read_table,
 )

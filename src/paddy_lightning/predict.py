@@ -21,12 +21,13 @@ from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, T
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
+from paddy_lightning.listing import list_images
 from paddy_lightning.model import build_model
 from paddy_lightning.prediction_report import report, report_members
 from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.submission import submission
-from paddy_lightning.table import DataSet, list_images, open_data, write_table
+from paddy_lightning.table import DataSet, open_data, write_table
 from paddy_lightning.workers import default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)

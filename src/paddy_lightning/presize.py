@@ -4,23 +4,28 @@ Every picture, in training and in predicting, comes through ``open_whole`` and `
 see the same pixels. What lies between the two does not depend on chance, and can be kept.
 """
 
-import warnings
 from pathlib import Path
 from typing import NamedTuple, assert_never
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from paddy_lightning.config import PadMode, Resize, Size
-from paddy_lightning.errors import UserError
+from paddy_lightning.formats import opened
 
 CENTRE = (0.5, 0.5)
 LONG = 8  # results that a picture to be cut may reach to either side of its middle
-LARGEST = Image.MAX_IMAGE_PIXELS or 2**26
 THIN = 4  # how much larger than a picture a box may be before the picture is made smaller first
+TURNS = {  # what undoes an EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap height and width
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # we refuse them
 
 
 class Box(NamedTuple):
@@ -77,13 +82,11 @@ def open_whole(path: Path, presize: Presize) -> np.ndarray:
     Raises:
         UserError: The file cannot be read as a picture.
     """
-    try:
-        image = _open_rgb(path, presize)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        why = "no picture format that is known" if unknown else error
-        raise UserError(f"{path}: cannot be read as a picture ({why})") from error
-    return np.array(fit(image, presize))
+    with opened(path) as image:
+        if presize.draft and image.format == "JPEG":
+            _decode_smaller(image, presize.size, presize.resize)
+        upright = upright_rgb(image)
+    return np.array(fit(upright, presize))
 
 
 def cut(whole: np.ndarray, size: Size, place: tuple[float, float] = CENTRE) -> np.ndarray:
@@ -149,14 +152,22 @@ def resize_box(source: Size, size: Size, resize: Resize) -> Box:
     return Box(left, top, width, height)
 
 
-def _open_rgb(path: Path, presize: Presize) -> Image.Image:
-    with Image.open(path) as image:
-        # PIL only warns of these, and warnings cannot be made errors in one thread alone.
-        if image.width * image.height > LARGEST:
-            raise ValueError(f"{image.width}x{image.height} pixels, perhaps a decompression bomb")
-        if presize.draft and image.format == "JPEG":
-            _decode_smaller(image, presize.size, presize.resize)
-        return to_rgb(ImageOps.exif_transpose(image))
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An open picture, decoded, turned as its EXIF orientation says, as RGB."""
+    image.load()  # of some formats, EXIF comes after the pixels
+    turn = TURNS.get(orientation(image))
+    return to_rgb(image if turn is None else image.transpose(turn))
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's, from 1 to 8; 1, upright, where there is none or none that makes sense."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+        return int(found) if found in TURNS else 1
+    except MemoryError:
+        raise
+    except Exception:  # EXIF is broken more often than the pixels beside it
+        return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -179,7 +190,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _decode_smaller(image: Image.Image, size: Size, resize: Resize) -> None:
     """Ask libjpeg for no more pixels than the result needs; must come before they are loaded."""
-    sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+    sideways = orientation(image) in SIDEWAYS
     height, width = (image.width, image.height) if sideways else (image.height, image.width)
     box = resize_box((height, width), size, resize)
     least = (-(-width * size[1] // box.width), -(-height * size[0] // box.height))

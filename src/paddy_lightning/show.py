@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import default_collate
 from torchvision.utils import make_grid
@@ -22,8 +22,9 @@ from paddy_lightning.check import check
 from paddy_lightning.config import Resize, SurveyConfig, TrainConfig
 from paddy_lightning.datamodule import EpochSampler, Pictures
 from paddy_lightning.figures import new_figure, save_figures
+from paddy_lightning.formats import opened
 from paddy_lightning.model import build_model, resolve_arch
-from paddy_lightning.presize import Presize, to_rgb
+from paddy_lightning.presize import Presize, upright_rgb
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import describe, open_data
 
@@ -106,7 +107,8 @@ def show_resize(config: TrainConfig) -> "Figure":
         augment = _augment(changed)
         image, _, index = pictures[(rows[0], 0)]
         centred = pictures[rows[0]].image
-        file = to_rgb(ImageOps.exif_transpose(Image.open(_path(pictures, rows[0]))))
+        with opened(_path(pictures, rows[0])) as opened_file:
+            file = upright_rgb(opened_file)
         mean, std = augment.mean.tolist(), augment.std.tolist()
         trained, validated = (
             mosaic(seen, mean, std).permute(1, 2, 0).numpy()
@@ -150,7 +152,9 @@ STAGES = ("opened", "presized", "batch", "augmented", "validation", "body", "log
 def _stages(config: TrainConfig) -> Iterator[np.ndarray | Tensor]:
     pictures, rows = _training_pictures(config)
     augment = _augment(config)
-    yield np.asarray(Image.open(_path(pictures, rows[0])))
+    with opened(_path(pictures, rows[0])) as file:
+        stored = np.asarray(file)
+    yield stored
     yield pictures[(rows[0], 0)].image
     batch = default_collate([pictures[(row, 0)] for row in rows[: config.batch_size]])
     yield batch.image

@@ -35,26 +35,31 @@ def split_table(
         fold: Of ``folds``, from 0. None with neither groups nor strata is fastai's split of 20 %,
             otherwise the first fold.
         folds: How many.
-        group: ``duplicates`` or a column: equal ones stay on one side.
+        group: ``duplicates`` or a column: equal ones stay on one side, empty ones go anywhere.
 
     Returns:
         A copy of ``table`` with the boolean column ``is_valid``.
 
     Raises:
-        UserError: No such column, or a split that is not possible.
+        UserError: No such column, or a split that is not possible or leaves one side empty.
     """
     groups = _groups(table, root, group)
+    otherwise = "take another fold=, or fewer folds="
     if split is Split.auto and "is_valid" in table:
         if fold is not None or group is not None:
             raise UserError(
                 "fold, group: the data has a split of its own; set split=random or"
                 " split=stratified to split it anew"
             )
+        otherwise = "the data's own split is so; set split=random to split it anew"
     elif split is not Split.stratified and fold is None and groups is None:
         table = random_split(table, seed=seed)
     else:
         stratified = split is Split.stratified
         table = fold_split(table, fold or 0, folds, seed, stratified, groups)
+    if table["is_valid"].nunique() < 2:
+        told = "train, none validates" if not table["is_valid"].any() else "validate, none trains"
+        raise UserError(f"all {len(table)} pictures {told}: {otherwise}")
     _say_what_is_missing(table)
     return table
 
@@ -132,7 +137,11 @@ def _groups(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series | N
         raise UserError(
             f"group={group}: no such column; there is {', '.join(known)}{nearest(group, known)}"
         )
-    return table[group]
+    unknown = table[group].str.strip() == ""
+    if unknown.any():
+        told = "%d pictures have no %s: each is a group of its own"
+        log.warning(told, int(unknown.sum()), group)
+    return table[group].where(~unknown, "\0" + table["file"])  # no name has a zero byte
 
 
 def _with_valid(table: pd.DataFrame, rows: object) -> pd.DataFrame:

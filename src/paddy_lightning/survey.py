@@ -1,28 +1,38 @@
 """What is wrong with a data set, before anything is trained on it."""
 
+import hashlib
 import logging
+import os
 import sys
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from PIL import ExifTags, Image
+from PIL import Image
 from tqdm import tqdm
 
 from paddy_lightning.check import check_counts, check_split
 from paddy_lightning.config import SurveyConfig
-from paddy_lightning.duplicates import HASHED_SIZE, alike_pairs, equal_files, perceptual_hash
+from paddy_lightning.disagreements import csv_disagreements
+from paddy_lightning.duplicates import (
+    HASHED_SIZE,
+    Alike,
+    equal_files,
+    find_alike,
+    perceptual_hash,
+)
 from paddy_lightning.errors import UserError
-from paddy_lightning.presize import Presize, open_presized
+from paddy_lightning.formats import VARIANTS, opened, suffixes
+from paddy_lightning.listing import list_images
+from paddy_lightning.presize import Presize, open_presized, orientation
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import (
     DataSet,
     describe,
-    list_images,
     open_data,
-    read_table,
     write_table,
 )
 from paddy_lightning.workers import cores_to_use
@@ -31,14 +41,6 @@ log = logging.getLogger(__name__)
 CHUNK = 64  # files that a process takes at a time
 MAX_TOLD = 40  # rows of a table on the terminal
 HEADER = ("height", "width", "mode", "format", "orientation")
-SUFFIXES = {  # of the formats that suffixes promise
-    "JPEG": {".jpg", ".jpeg"},
-    "MPO": {".jpg", ".jpeg"},
-    "PNG": {".png"},
-    "WEBP": {".webp"},
-    "BMP": {".bmp"},
-    "TIFF": {".tif", ".tiff"},
-}
 
 
 def run_survey(config: SurveyConfig, run_dir: Path) -> None:
@@ -106,9 +108,10 @@ def survey(data: DataSet, table: pd.DataFrame, num_workers: int) -> pd.DataFrame
 
     Returns:
         A row a picture: ``path``, ``part`` (train, valid or test), ``label``, ``height``,
-        ``width``, ``mode``, ``format``, ``orientation`` (EXIF's, 1 is upright), ``bytes``, ``mend``
-        (whether it must be mended) and ``problem``, empty where all is well. Rows of CSV files
-        without a picture come last.
+        ``width``, ``mode``, ``format``, ``orientation`` (EXIF's, 1 is upright), ``bytes``,
+        ``alike`` (the number of its group, where it looks like others), ``mend`` (whether it must
+        be mended) and ``problem``, empty where all is well. Rows of CSV files without a picture
+        come last.
     """
     rows = list_parts(data, table)
     rows = pd.concat([rows, read_headers(rows["path"], num_workers)], axis=1)
@@ -117,10 +120,13 @@ def survey(data: DataSet, table: pd.DataFrame, num_workers: int) -> pd.DataFrame
         looked = pd.DataFrame(
             list(_bar(answers, "pictures", len(rows))), rows.index, ["hash", "broken"]
         )
+    digests = equal_files(Path(), rows["path"])
+    alike = alike_pictures(rows, looked["hash"], digests)
+    rows["alike"] = number_groups(alike.group, rows.index)
     findings = [
         *(Finding(row, broken, True) for row, broken in looked["broken"].dropna().items()),
         *wrong_suffixes(rows),
-        *duplicates(rows, looked["hash"].dropna()),
+        *duplicates(rows, alike, digests),
     ]
     said = pd.DataFrame(findings, columns=Finding._fields).groupby("row")
     rows["mend"] = said["mend"].any().reindex(rows.index, fill_value=False)
@@ -157,7 +163,7 @@ def list_parts(data: DataSet, table: pd.DataFrame) -> pd.DataFrame:
 def read_headers(paths: pd.Series, num_workers: int) -> pd.DataFrame:
     """``height, width, mode, format, orientation, bytes`` of files; no pixel is decoded."""
     with ProcessPoolExecutor(max(1, num_workers)) as pool:
-        answers = pool.map(_header, paths, chunksize=CHUNK)
+        answers = pool.map(header_of, paths, chunksize=CHUNK)
         rows = list(_bar(answers, "headers", len(paths)))
     frame = pd.DataFrame(rows, paths.index, [*HEADER, "bytes"])
     return frame.astype(dict.fromkeys(("height", "width", "orientation", "bytes"), "Int64"))
@@ -166,64 +172,51 @@ def read_headers(paths: pd.Series, num_workers: int) -> pd.DataFrame:
 def wrong_suffixes(rows: pd.DataFrame) -> Iterator[Finding]:
     """Files that are another format than their name says; they are read for what they are."""
     for row, path, kind in zip(rows.index, rows["path"], rows["format"], strict=True):
-        if isinstance(kind, str) and Path(path).suffix.lower() not in SUFFIXES.get(kind, set()):
+        if isinstance(kind, str) and suffixes().get(Path(path).suffix.lower()) != VARIANTS.get(
+            kind, kind
+        ):
             yield Finding(row, f"is a {kind} file by another name", False)
 
 
-def duplicates(rows: pd.DataFrame, hashes: pd.Series) -> Iterator[Finding]:
-    """Equal files and pictures that look alike, told of both.
+def alike_pictures(rows: pd.DataFrame, hashes: pd.Series, digests: pd.Series) -> Alike:
+    """``find_alike`` of all rows; what has no perceptual hash is alike to the same file only."""
+    broken = hashes.isna()
+    stand_ins = digests[broken].map(lambda text: hashlib.sha256(os.fsencode(text)).digest())
+    whole = b"".join(hashes.where(~broken, stand_ins))
+    return find_alike(
+        np.frombuffer(whole, np.uint8).reshape(len(rows), -1),
+        pd.Categorical(rows["label"].where(rows["label"] != "", None)).codes.astype(np.int64),
+        rows["part"].map({"train": 0, "valid": 1, "test": -1}).to_numpy(np.int64),
+    )
+
+
+def number_groups(groups: np.ndarray, index: pd.Index) -> pd.Series:
+    """Groups of several rows by number, from 1, in the order of their first rows."""
+    several = np.bincount(groups)[groups] > 1
+    numbers = pd.Series(pd.NA, index, dtype="Int64")
+    numbers[several] = pd.factorize(groups[several])[0] + 1
+    return numbers
+
+
+def duplicates(rows: pd.DataFrame, alike: Alike, digests: pd.Series) -> Iterator[Finding]:
+    """Equal files and pictures that look alike; a row names one other, that which matters most.
 
     Between classes one label must be wrong, and between train and valid the error is flattered:
     those must be mended. Within a class and a part, and between train and test, they are only told.
     """
-    digests = equal_files(Path(), rows["path"])
-    places = hashes.index.to_list()
-    pairs = {(places[first], places[second]) for first, second in alike_pairs(hashes.to_list())}
-    for group in digests.groupby(digests).groups.values():
-        pairs |= {(group[0], other) for other in group[1:]}
-    for first, second in sorted(pairs):
-        how = "the same file as" if digests[first] == digests[second] else "looks like"
-        across_parts = rows["part"][first] != rows["part"][second]
-        across_labels = len({rows["label"][first], rows["label"][second]} - {""}) > 1
-        leak = {rows["part"][first], rows["part"][second]} == {"train", "valid"}
-        for here, there in ((first, second), (second, first)):
-            problem = f"{how} {rows['path'][there]}"
-            problem += f", labelled {rows['label'][there]}" if across_labels else ""
-            problem += f", in {rows['part'][there]}" if across_parts else ""
-            yield Finding(here, problem, across_labels or leak)
-
-
-def csv_disagreements(data: DataSet, rows: pd.DataFrame) -> pd.DataFrame:
-    """What ``train.csv`` and ``sample_submission.csv`` say that the folders do not, and back."""
-    found: list[dict[str, Any]] = []
-
-    def tell(path: str, part: str, label: str, problem: str) -> None:
-        about = {"path": path, "part": part, "label": label, "mend": True, "problem": problem}
-        found.append(about)
-
-    train_csv = Path(str(data.config.root), "train.csv")
-    if data.config.csv is None and train_csv.is_file():
-        listed = read_table(train_csv)
-        known = dict(zip(listed.iloc[:, 0], listed.get("label", ""), strict=False))
-        here = rows[rows["part"] != "test"]
-        folders = dict(
-            zip(here["path"].map(lambda path: Path(path).name), here["label"], strict=True)
-        )
-        for name in sorted(known.keys() - folders.keys()):
-            tell(name, "train", known[name], "is in train.csv but not in the folders")
-        for name in sorted(folders.keys() - known.keys()):
-            tell(name, "train", folders[name], "is in the folders but not in train.csv")
-        for name in sorted(known.keys() & folders.keys()):
-            if known[name] != folders[name]:
-                tell(name, "train", folders[name], f"is {known[name]} in train.csv")
-    if data.sample_submission is not None:
-        ids = set(read_table(data.sample_submission).iloc[:, 0])
-        test = {Path(path).name for path in rows.loc[rows["part"] == "test", "path"]}
-        for name in sorted(ids - test):
-            tell(name, "test", "", f"is in {data.sample_submission.name} but not in the folder")
-        for name in sorted(test - ids):
-            tell(name, "test", "", f"is in the folder but not in {data.sample_submission.name}")
-    return pd.DataFrame(found, columns=["path", "part", "label", "mend", "problem"])
+    keys = digests.to_numpy()
+    sizes = np.bincount(alike.group)[alike.group]
+    paths, parts, labels = (rows[name].to_numpy() for name in ("path", "part", "label"))
+    for here in np.flatnonzero(sizes > 1):
+        there = alike.other[here]
+        across_labels = len({labels[here], labels[there]} - {""}) > 1
+        leak = {parts[here], parts[there]} == {"train", "valid"}
+        problem = "the same file as" if keys[here] == keys[there] else "looks like"
+        problem += f" {paths[there]}"
+        problem += f", labelled {labels[there]}" if across_labels else ""
+        problem += f", in {parts[there]}" if parts[here] != parts[there] else ""
+        problem += f" (one of {sizes[here]} alike)" if sizes[here] > 2 else ""
+        yield Finding(rows.index[here], problem, across_labels or leak)
 
 
 def _hash_or_problem(path: str) -> tuple[bytes | None, str | None]:
@@ -234,15 +227,18 @@ def _hash_or_problem(path: str) -> tuple[bytes | None, str | None]:
         return None, str(error).removeprefix(f"{path}: ")
 
 
-def _header(path: str) -> tuple[Any, ...]:
+def header_of(path: str) -> tuple[Any, ...]:
     """Height, width, mode, format, orientation and bytes; missing what cannot be read."""
-    size = Path(path).stat().st_size if Path(path).is_file() else None
+    size = os.path.getsize(path) if os.path.isfile(path) else None  # noqa: PTH113, PTH202
     try:
-        with Image.open(path) as image:
-            upright = image.getexif().get(ExifTags.Base.Orientation, 1) if image.info else 1
-            return image.height, image.width, image.mode, image.format, upright, size
-    except Exception:  # what is wrong is told by those who decode
+        with opened(Path(path)) as image:
+            return image.height, image.width, image.mode, image.format, _turned(image), size
+    except UserError:  # what is wrong is told by those who decode
         return None, None, None, None, None, size
+
+
+def _turned(image: Image.Image) -> int:
+    return orientation(image) if image.info else 1  # a PNG without any would be decoded for it
 
 
 def _bar(answers: Iterable[Any], about: str, total: int) -> Iterable[Any]:

@@ -6,21 +6,23 @@ with ``/``) and, where known, ``label``. What comes later (splits, predictions) 
 
 import csv
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.config import DataConfig, Source
 from paddy_lightning.errors import UserError
+from paddy_lightning.folders import read_classes, read_folders
+from paddy_lightning.formats import suffixes
+from paddy_lightning.listing import list_images, told
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 KAGGLE_PLACES = ("data", "/kaggle/input")
 DEMO_PLACE = "data/demo"
-TRAIN = "train"
-VALID = ("valid", "val", "validation", "test")  # of a data set with a split of its own
 OWN_COLUMNS = frozenset({"file", "label", "predicted", "confidence", "loss"})
 
 
@@ -35,6 +37,8 @@ class DataSet:
             brings a split of its own.
         test_root: The folder of pictures without labels, where there is one.
         sample_submission: Kaggle's CSV of ids to predict, where there is one.
+        left_out: How many files among the pictures are none that can be read, by suffix.
+        remarks: What else a user should know of the folder, a line each.
     """
 
     config: DataConfig
@@ -42,6 +46,8 @@ class DataSet:
     train: pd.DataFrame
     test_root: Path | None = None
     sample_submission: Path | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
 
 
 def open_data(config: DataConfig) -> DataSet:
@@ -74,46 +80,22 @@ def open_data(config: DataConfig) -> DataSet:
             return _open_kaggle(Source.demo, demo.generate(Path(config.root or DEMO_PLACE)))
 
 
-def labelled_table(root: Path) -> pd.DataFrame:
-    """One row a picture below ``root/<label>/``, sorted by path.
-
-    Raises:
-        UserError: No folder there, no pictures, or fewer than two classes.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"{root}: no such folder; data.root= names a folder with one folder a class"
-        )
-    files = [file for file in list_images(root) if "/" in file]
-    return pd.DataFrame({"file": files, "label": [Path(file).parts[0] for file in files]})
-
-
-def ready_table(root: Path, valid: str) -> pd.DataFrame:
-    """The two trees ``root/train/<label>/`` and ``root/<valid>/<label>/`` as one table."""
-    parts = [
-        labelled_table(root / part).assign(is_valid=part != TRAIN, part=part)
-        for part in (TRAIN, valid)
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    table["file"] = table.pop("part") + "/" + table["file"]
-    return table.sort_values("file", ignore_index=True)
-
-
 def csv_table(path: Path) -> pd.DataFrame:
-    """A CSV of ``file`` (or its first column) and ``label``, and maybe ``is_valid`` and more.
+    """A CSV of ``file`` and ``label``, and maybe ``is_valid`` and more.
 
     Raises:
         UserError: Not such a file, a gap, or a file named twice.
     """
-    table = read_table(path)
-    if "file" not in table:
-        table = table.rename(columns={table.columns[0]: "file"})
+    return _checked(path, read_table(path))
+
+
+def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     if "label" not in table:
         raise UserError(f"{path}: has no column named label, only {', '.join(table.columns)}")
     for column in ("file", "label"):
         if gaps := int((table[column] == "").sum()):
             raise UserError(f"{path}: {gaps} rows have no {column}")
-    if not (twice := table.loc[table["file"].duplicated(), "file"]).empty:
+    if not (twice := table.loc[table["file"].map(os.path.normpath).duplicated(), "file"]).empty:
         raise UserError(f"{path}: {len(twice)} files are named twice, such as {twice.iloc[0]}")
     if "is_valid" in table:
         truths = {"true": True, "1": True, "false": False, "0": False}
@@ -122,20 +104,6 @@ def csv_table(path: Path) -> pd.DataFrame:
             raise UserError(f"{path}: is_valid must be true or false (or 1 or 0) in every row")
         table["is_valid"] = is_valid.astype(bool)
     return table
-
-
-def list_images(root: Path) -> list[str]:
-    """Every picture below ``root`` by its suffix, relative to it, with ``/``, sorted by path."""
-    found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        # Such as .ipynb_checkpoints, with its copies of pictures.
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(folder, name).relative_to(root).as_posix()
-            for name in names
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(found)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -148,61 +116,125 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, errors="surrogateescape", quoting=quoting)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, **options: Any) -> pd.DataFrame:
     """A CSV file with every value as the text it is ("NA" is a class like others).
 
     Raises:
         UserError: There is none, or it is not such a table.
     """
     try:
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape", **options
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a table ({error})") from error
+    if any("\0" in name for name in table.columns):
+        raise UserError(f"{path}: cannot be read as a table (it is not in UTF-8; save it so)")
+    return table
 
 
 def describe(data: DataSet) -> str:
-    """The first line of every run: the data set, its folder and its counts."""
+    """The first lines of every run: the data set, its folder, its counts, and what is odd."""
     test = f", {len(list_images(data.test_root))} to predict" if data.test_root else ""
+    left_out = f", left out {told(data.left_out)}" if data.left_out else ""
     classes = data.train["label"].nunique()
-    return (
+    first = (
         f"data: {data.config.source} in {data.root}, {len(data.train)} pictures,"
-        f" {classes} classes{test}"
+        f" {classes} classes{test}{left_out}"
     )
+    return "\n".join([first, *(f"data: {remark}" for remark in data.remarks)])
 
 
 def _open_folder(root: Path) -> DataSet:
-    """A tree of classes, or the trees ``train`` and ``valid`` (or ``val``, or ``test``)."""
-    config = DataConfig(Source.folder, str(root.absolute()))
-    valid = next((name for name in VALID if (root / name).is_dir()), None)
-    if not (root / TRAIN).is_dir() or valid is None:
-        return DataSet(config, root, _usable(labelled_table(root), root))
-    test = root / "test" if valid != "test" and (root / "test").is_dir() else None
-    return DataSet(config, root, _usable(ready_table(root, valid), root), test)
+    """A tree of classes, or the trees of a split."""
+    found = read_folders(root)
+    return DataSet(
+        DataConfig(Source.folder, str(root.absolute())),
+        root,
+        _usable(found.table, root, found.remarks),
+        root / found.test if found.test else None,
+        left_out=found.left_out,
+        remarks=found.remarks,
+    )
 
 
 def _open_csv(path: Path, root: str | None) -> DataSet:
     folder = Path(root) if root is not None else path.parent
     config = DataConfig(Source.folder, str(folder.absolute()), str(path.absolute()))
-    table = csv_table(path).sort_values("file", ignore_index=True)
-    return DataSet(config, folder, _usable(table, path))
+    table = _checked(path, _as_it_lies(_tidied(path), folder))
+    table = _usable(table.sort_values("file", ignore_index=True), path)
+    if not any(_is_there(folder, file) for file in table["file"]):
+        first = table["file"].iloc[0]
+        more = [first + suffix for suffix in suffixes() if _is_there(folder, first + suffix)]
+        hint = f"; {more[0]} is: write names with their suffixes" if more else ""
+        raise UserError(
+            f"{path}: none of its files is in {folder}, such as {first}{hint}; data.root= names"
+            " their folder"
+        )
+    return DataSet(config, folder, table)
+
+
+def _tidied(path: Path) -> pd.DataFrame:
+    """Somebody's CSV, without blanks around names and labels, its own columns in lower case."""
+    table = read_table(path)
+    if any(name.startswith(" ") for name in table):
+        table = read_table(path, skipinitialspace=True)
+    if not isinstance(table.index, pd.RangeIndex) and table.iloc[:, -1].eq("").all():
+        table = read_table(path, index_col=False)  # every row ends with a comma
+    ours = {"file", "label", "is_valid"}
+    names = [name.strip() for name in table]
+    table.columns = [name.casefold() if name.casefold() in ours else name for name in names]
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise UserError(f"{path}: two columns are called {twice}")
+    for name in {"label", "is_valid"}.intersection(table):
+        table[name] = table[name].str.strip()
+    return table
+
+
+def _as_it_lies(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """With a column ``file``: else the first that names files that are there, as they are there.
+
+    Blanks around a name, and ``\\`` between folders, are taken for what they are meant to be.
+    """
+    names = [name for name in table if name not in ("label", "is_valid")] or list(table)
+    names = ["file"] if "file" in names else names
+    for name in names:
+        found = table[name].map(lambda file: _on_disk(root, file))
+        if found.notna().any():
+            table[name] = found.where(found.notna(), table[name])
+            return table.rename(columns={name: "file"})
+    return table.rename(columns={names[0]: "file"})
+
+
+def _on_disk(root: Path, file: str) -> str | None:
+    """How a file is written where it lies; None where it is not there."""
+    plain = file.strip()
+    spellings = dict.fromkeys((file, plain, plain.replace("\\", "/")))
+    return next((name for name in spellings if _is_there(root, name)), None)
+
+
+def _is_there(root: Path, file: str) -> bool:
+    return os.path.isfile(os.path.join(root, file))  # noqa: PTH113, PTH118  (a Path costs more)
 
 
 def _open_kaggle(source: Source, folder: Path) -> DataSet:
     root, test, sample = (
         folder / part for part in ("train_images", "test_images", "sample_submission.csv")
     )
+    found = read_classes(root)
     return DataSet(
         DataConfig(source, str(folder.absolute())),
         root,
-        _usable(labelled_table(root), root),
+        _usable(found.table, root, found.remarks),
         test if test.is_dir() else None,
         sample if sample.is_file() else None,
+        found.left_out,
+        found.remarks,
     )
 
 
-def _usable(table: pd.DataFrame, where: Path) -> pd.DataFrame:
+def _usable(table: pd.DataFrame, where: Path, remarks: Iterable[str] = ()) -> pd.DataFrame:
     """The table itself.
 
     Raises:
@@ -211,7 +243,13 @@ def _usable(table: pd.DataFrame, where: Path) -> pd.DataFrame:
     classes = set(table["label"])
     if len(classes) < 2:
         found = f"{len(table)} pictures in {len(classes)} classes"
-        raise UserError(f"{where}: {found}; needs at least two, as in FOLDER/CLASS/picture.jpg")
+        inner = {file.split("/")[1] for file in table["file"] if file.count("/") > 1}
+        deeper = [where / label for label in classes if len(inner) > 1 and (where / label).is_dir()]
+        hints = [f"did you mean data.root={folder}?" for folder in deeper]
+        more = "".join(f"; {remark}" for remark in (*remarks, *hints))
+        raise UserError(
+            f"{where}: {found}; needs at least two, as in FOLDER/CLASS/picture.jpg{more}"
+        )
     if clash := sorted(classes & OWN_COLUMNS):
         raise UserError(
             f"{where}: a class cannot be called {clash[0]}, which is a column of predictions.csv"
