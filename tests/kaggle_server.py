@@ -35,6 +35,7 @@ class Kaggle:
         archive: The zip of the competition ``paddy-disease-classification``.
         refusals: By the name of a call: answers to give before it works, as (HTTP status, what is
             said); status 0 hangs up, -1 keeps silent for a while.
+        bodies: By the name of a call: what it answers in place of what it should.
         cuts: Downloads that break off after so many bytes, one after the other.
         tells_length: Whether a download says how long it is.
         allowed: Submissions left today.
@@ -48,6 +49,7 @@ class Kaggle:
 
     archive: bytes = b""
     refusals: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     tells_length: bool = True
     allowed: int = 5
@@ -124,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def _answer(self, value: dict[str, Any], status: int = 200) -> None:
-        body = json.dumps(value).encode()
+        call = self.path.rsplit("/", 1)[-1]
+        body = self.kaggle.bodies.get(call, json.dumps(value).encode())
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

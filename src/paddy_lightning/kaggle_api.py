@@ -22,8 +22,7 @@ from paddy_lightning.kaggle_errors import (
     TRIES,
     check_room,
     explained,
-    patiently,
-    time_limits,
+    one_line,
     wrong_token,
 )
 
@@ -41,16 +40,19 @@ def kaggle_api(competition: str) -> Iterator[Any]:
     place = token_place()
     if place is None:
         raise UserError(f"Kaggle wants a token, and there is none: {KEEP}")
-    with explained(competition, place), time_limits(), redirect_stdout(io.StringIO()):
-        try:
-            import kaggle
+    from paddy_lightning.kaggle_session import patient_clients
 
-            patiently(kaggle.api.authenticate)
-        except SystemExit:
-            raise UserError(wrong_token(place)) from None
-        # VERBOSE=true in the environment would have every header printed.
-        kaggle.api.args = [word for word in kaggle.api.args if word != "--verbose"]
-        yield kaggle.api
+    with explained(competition, place), redirect_stdout(io.StringIO()):
+        with patient_clients(tries=1):  # what goes wrong in here is swallowed
+            import kaggle
+        with patient_clients(TRIES):
+            try:
+                kaggle.api.authenticate()
+            except SystemExit:
+                raise UserError(wrong_token(place)) from None
+            # VERBOSE=true in the environment would have every header printed.
+            kaggle.api.args = [word for word in kaggle.api.args if word != "--verbose"]
+            yield kaggle.api
 
 
 def token_place() -> str | None:
@@ -70,13 +72,18 @@ def token_place() -> str | None:
     return next((str(file) for file in files if file.is_file()), None)
 
 
+def is_name(text: str) -> bool:
+    """Whether a competition could be called so."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]*", text) is not None
+
+
 def check_name(competition: str) -> None:
     """Refuse what cannot be a competition's name, before it becomes part of a path.
 
     Raises:
         UserError: Names it.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", competition):
+    if not is_name(competition):
         raise UserError(
             f"competition={competition}: not a name; it is the last part of the competition's"
             " address, such as paddy-disease-classification"
@@ -100,7 +107,7 @@ def fetch_archive(api: Any, competition: str, archive: Path) -> None:
     request.competition_name = competition
     with api.build_kaggle_client() as client:
         files = client.competitions.competition_api_client
-        response = patiently(lambda: files.download_data_files(request))
+        response = files.download_data_files(request)
         size, have = int(response.headers.get("Content-Length", 0)), _size(part)
         # Pictures hardly shrink in a zip, so that unpacking needs about as much again.
         check_room(archive.parent, 2 * size - have, f"downloading and unpacking {competition}")
@@ -124,7 +131,7 @@ def submissions_left(api: Any, competition: str) -> int | None:
     Raises:
         UserError: None are left.
     """
-    limits = patiently(lambda: api.competition_get_submission_limits(competition))
+    limits = api.competition_get_submission_limits(competition)
     if limits.num_allowed_now == 0 and limits.num_total == 0:
         return None
     if limits.num_allowed_now == 0:
@@ -138,6 +145,9 @@ def submissions_left(api: Any, competition: str) -> int | None:
 def send(api: Any, competition: str, file: Path, message: str) -> int:
     """Upload a submission.
 
+    The parts of the package's ``competition_submit``, whose upload has no limit of time, and which
+    would have to be repeated as a whole.
+
     Returns:
         Its id.
 
@@ -145,34 +155,59 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
         UserError: Kaggle does not take it.
     """
     import requests
+    from kagglesdk.competitions.types import competition_api_service as types
+
+    from paddy_lightning.kaggle_session import PASSING
 
     def listed() -> set[int]:
         found = api.competition_submissions(competition) or []
         return {s.ref for s in found if (s.file_name, s.description) == (file.name, message)}
 
-    before = patiently(listed)
-    failed = api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE
+    start, request = types.ApiStartSubmissionUploadRequest(), types.ApiCreateSubmissionRequest()
+    start.competition_name = request.competition_name = competition
+    start.file_name, start.content_length = file.name, file.stat().st_size
+    start.last_modified_epoch_seconds = int(file.stat().st_mtime)
+    request.submission_description = message
+    before = listed()
+    with api.build_kaggle_client() as client:
+        competitions = client.competitions.competition_api_client
+        place = competitions.start_submission_upload(start)
+        _upload(competition, file, place.create_url)
+        request.blob_file_tokens = place.token
+        attempt = 1
+        while True:
+            try:
+                answer = competitions.create_submission(request)
+                break
+            except requests.RequestException as error:
+                # The answer may have been lost on the way, and the submission be there
+                # nevertheless: to send it again would cost one of the day.
+                if arrived := listed() - before:
+                    return max(arrived)
+                status = error.response.status_code if error.response is not None else None
+                if attempt == TRIES or status not in (None, *PASSING):
+                    raise
+            time.sleep(2**attempt)
+            attempt += 1
+    if ref := answer.ref or max(listed() - before, default=0):
+        return int(ref)
+    raise UserError(f"{competition}: Kaggle did not take the file: {one_line(answer.message)}")
 
-    def attempt() -> int:
-        # An answer may have been lost on the way, and a submission be there nevertheless: to send
-        # it again would cost one of the day.
-        if arrived := listed() - before:
-            return max(arrived)
-        answer = api.competition_submit(str(file), message, competition, quiet=True)
-        if answer.message == failed:  # it returns this, and raises nothing
-            raise requests.ConnectionError(failed)
-        if not answer.ref and not (listed() - before):
-            raise UserError(f"{competition}: Kaggle did not take the file: {answer.message}")
-        return int(answer.ref or max(listed() - before))
+
+def _upload(competition: str, file: Path, address: str) -> None:
+    """To a store that is not Kaggle's own, and must see no token."""
+    from requests import RequestException, Session
+
+    from paddy_lightning.kaggle_session import be_patient
 
     try:
-        return patiently(attempt)
-    except requests.ConnectionError as error:
-        if str(error) != failed:
-            raise
+        with be_patient(Session(), TRIES) as session:
+            session.put(address, data=file.read_bytes()).raise_for_status()
+    except RequestException as error:
+        response = error.response
+        why = f"HTTP {response.status_code}" if response is not None else type(error).__name__
         raise UserError(
-            f"{competition}: the upload failed, {TRIES} times in a row, and nothing was submitted;"
-            " try again later"
+            f"{competition}: the upload failed ({why}), and nothing was submitted; try again later"
         ) from error
 
 
@@ -200,7 +235,7 @@ def wait_for_score(api: Any, submission: int, seconds: float) -> Any:
 
     deadline, pause = time.monotonic() + seconds, POLL[0]
     while True:
-        seen = patiently(look)
+        seen = look()
         if seen is not None and seen.status.name != "PENDING":
             return seen
         if time.monotonic() + pause > deadline:

@@ -1,74 +1,43 @@
-"""What goes wrong on the way to Kaggle: waited out where it passes, else told as one sentence."""
+"""What goes wrong on the way to Kaggle, each told as one sentence."""
 
 import errno
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from paddy_lightning.errors import UserError
 
-TRIES = 4  # of a request, with 1, 2 and 4 seconds between them
+TRIES = 4  # of a request
 TIMEOUT = 60  # seconds without an answer
 GIGABYTE = 10**9
 SETTINGS = "https://www.kaggle.com/settings/api"
 KEEP = f"make one at {SETTINGS} and keep it in ~/.kaggle/access_token or in KAGGLE_API_TOKEN"
 NO_REASON = "without a reason"
-Answer = TypeVar("Answer")
-
-
-def patiently(request: Callable[[], Answer]) -> Answer:
-    """The answer to a request, which is repeated where Kaggle or the network is at fault.
-
-    The package repeats none of those it answers with an HTTP error, and few of the others.
-    """
-    for attempt in range(TRIES - 1):
-        try:
-            return request()
-        except Exception as error:
-            if not _is_passing(error):
-                raise
-        time.sleep(2**attempt)
-    return request()
-
-
-@contextmanager
-def time_limits() -> Iterator[None]:
-    """Let no request wait for ever: the package sets no limit of its own."""
-    from requests.adapters import HTTPAdapter
-
-    original = HTTPAdapter.send
-
-    def limited(
-        self: Any, request: Any, stream: bool = False, timeout: Any = None, **more: Any
-    ) -> Any:
-        return original(self, request, stream, timeout or TIMEOUT, **more)
-
-    HTTPAdapter.send = limited
-    try:
-        yield
-    finally:
-        HTTPAdapter.send = original
 
 
 @contextmanager
 def explained(competition: str, place: str) -> Iterator[None]:
     """Whatever the block raises, as one sentence."""
     import requests
+    from urllib3.exceptions import TimeoutError as LateError
 
     try:
         yield
     except requests.HTTPError as error:
         raise UserError(_http_sentence(error, competition, place)) from error
     except (requests.Timeout, requests.ConnectionError) as error:
-        late = isinstance(error, requests.Timeout)
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        late = isinstance(error, requests.Timeout) or isinstance(reason, LateError)
         why = f"no answer within {TIMEOUT} seconds" if late else type(error).__name__
         raise UserError(
             f"Kaggle cannot be reached ({why}), {TRIES} times in a row; is there a network?"
         ) from error
-    except (requests.RequestException, ValueError) as error:
+    except (
+        *(requests.RequestException, ValueError),
+        *(AttributeError, LookupError, TypeError),  # JSON of other shapes than the package's
+    ) as error:
         said = f"{type(error).__name__} {error}"
         if isinstance(error, UnicodeError) or "header" in said.lower():
             # Its message holds the header, and so the token: neither it nor its traceback.
@@ -133,15 +102,6 @@ def one_line(text: object) -> str:
 def wrong_token(place: str) -> str:
     """What to say of a token that Kaggle refuses."""
     return f"Kaggle does not take the token in {place}; {KEEP}"
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same request may succeed a little later."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return isinstance(error, (requests.Timeout, requests.ConnectionError))
 
 
 def check_room(folder: Path, need: int, what: str) -> None:
