@@ -34,7 +34,7 @@ from paddy_lightning.config import TrainConfig
 PAGES = read_pages()
 SETUP = (
     *("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter "),
-    *("pip wheel ", "git archive ", "!"),  # for a Kaggle notebook
+    *("pip download ", "pip wheel ", "git archive ", "!", "%env "),  # for a Kaggle notebook
 )
 
 

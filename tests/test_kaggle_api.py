@@ -97,8 +97,15 @@ def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(finished: Path, desk: Desk) -> Path:
-    return shutil.copytree(finished, desk.folder / "run")
+def run(finished: Path, desk: Desk, stripes: Path) -> Path:
+    """The same, of the files that lie where download.py puts them."""
+    place = desk.folder / "data" / NAME
+    place.parent.mkdir()
+    place.symlink_to(stripes)
+    run = shutil.copytree(finished, desk.folder / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(stripes), str(place)))
+    return run
 
 
 def one_sentence(result: Result, said: str) -> None:
@@ -424,7 +431,7 @@ REFUSALS: dict[str, tuple[dict[str, list[tuple[int, str]]], str]] = {
     ),
     "upload fails": (
         {"upload": [(400, "")] * 9},
-        f"{NAME}: the upload failed, 4 times in a row, and nothing was submitted; try again later",
+        f"{NAME}: the upload failed (HTTP 400), and nothing was submitted; try again later",
     ),
     "out of order": (
         {"CreateSubmission": [(500, "")] * 9},
@@ -461,14 +468,12 @@ def test_a_submission_that_kaggle_cannot_score(desk: Desk, run: Path) -> None:
     assert json.loads((run / "summary.json").read_text())["kaggle_submission_status"] == "error"
 
 
-def test_an_ensembles_folder_can_be_submitted(desk: Desk, run: Path, stripes: Path) -> None:
+def test_an_ensembles_folder_can_be_submitted(desk: Desk, run: Path) -> None:
     """It is no run: the competition's files are looked for, and it gets a summary of its own."""
     both = desk.folder / "both, a=b"
     both.mkdir()
     for name in ("submission.csv", "predictions.csv"):
         shutil.copy(run / name, both)
-    (desk.folder / "data").mkdir()
-    (desk.folder / "data" / NAME).symlink_to(stripes)
     result = desk.type("submit.py", f"run={both}", "yes=true")
     assert result.returncode == 0, result.stderr
     assert json.loads((both / "summary.json").read_text())["kaggle_public_score"] == 0.98154
@@ -476,7 +481,7 @@ def test_an_ensembles_folder_can_be_submitted(desk: Desk, run: Path, stripes: Pa
 
 def test_a_run_on_other_pictures_has_nothing_to_submit(desk: Desk, run: Path) -> None:
     config = (run / "config.yaml").read_text().replace("source: paddy", "source: folder")
-    (run / "config.yaml").write_text(config.replace("/stripes0", "/stripes0/train_images"))
+    (run / "config.yaml").write_text(config.replace(NAME, f"{NAME}/train_images"))
     result = desk.type("submit.py", f"run={run}", "yes=true")
     one_sentence(result, f"{run}: its data (folder) is not of a Kaggle competition")
 
@@ -521,7 +526,7 @@ def test_the_token_is_in_no_file(desk: Desk, stripes: Path) -> None:
     for words in (
         ("train.py", *config),
         ("predict.py", f"ckpt={run}"),
-        ("submit.py", f"run={run}", "yes=true"),
+        ("submit.py", f"run={run}", f"competition={NAME}", "yes=true"),
     ):
         result = desk.type(*words, **tokens)
         assert result.returncode == 0, result.stderr

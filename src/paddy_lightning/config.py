@@ -202,7 +202,9 @@ class SubmitConfig:
 
     run: str | None = knob(None, "the folder that predict.py wrote submission.csv to (required)")
     message: str | None = knob(None, "what Kaggle shows beside the score; null: the run in a line")
-    competition: str = knob(COMPETITION, "the last part of the competition's address on Kaggle")
+    competition: str | None = knob(
+        None, "the last part of the competition's address on Kaggle; null: the data folder's name"
+    )
     yes: bool = knob(False, "send without asking")
     dry_run: bool = knob(False, "do everything but send")
     wait: float = knob(600, "seconds to wait for the score")

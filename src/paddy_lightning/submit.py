@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.config import DataConfig, Source, SubmitConfig
+from paddy_lightning.download import find_files
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import (
     check_name,
+    is_name,
     kaggle_api,
     send,
     submissions_left,
@@ -20,7 +23,7 @@ from paddy_lightning.kaggle_api import (
 from paddy_lightning.kaggle_errors import one_line
 from paddy_lightning.run_folder import Summary, locked, read_config, read_summary
 from paddy_lightning.submission import check_submission
-from paddy_lightning.table import open_data, read_table
+from paddy_lightning.table import KAGGLE_PLACES, DataSet, kaggle_folders, open_data, read_table
 
 log = logging.getLogger(__name__)
 PREDICTION_COLUMNS = 3  # of predictions.csv, before those of the classes
@@ -37,7 +40,8 @@ def run_submit(config: SubmitConfig) -> Summary:
     Raises:
         UserError: The file is not fit to be sent, nobody agreed to send it, or Kaggle refuses.
     """
-    check_name(config.competition)
+    if config.competition is not None:
+        check_name(config.competition)
     if not config.run:
         raise UserError(
             "say which run, with run=RUN_FOLDER (with the submission.csv of predict.py)"
@@ -45,46 +49,101 @@ def run_submit(config: SubmitConfig) -> Summary:
     if not config.wait >= 0:
         raise UserError(f"wait={config.wait}: must be at least 0 seconds")
     run = Path(config.run)
-    file = checked_file(run, config.competition)
+    file = run / "submission.csv"
+    if not file.is_file():
+        raise UserError(f"{file}: not there; python predict.py ckpt={run} writes it")
+    data = data_of(run, config.competition)
+    competition = competition_of(run, data, config.competition)
+    check_file(file, data, competition)
     with locked(run) if (run / "config.yaml").is_file() else nullcontext():
         summary = read_summary(run)
-        earlier = _same_file(summary, file, config.competition)
+        earlier = _same_file(summary, file, competition)
         if not (earlier and summary["kaggle_submission_status"] == "pending"):
-            _tell_earlier(summary, file, config.competition)
+            _tell_earlier(summary, file, competition)
             message = config.message or default_message(run, summary)
-            if not _agreed(config, file, message):
+            if not _agreed(config, competition, file, message):
                 return summary
-            with kaggle_api(config.competition) as api:
-                submission = send(api, config.competition, file, message)
+            with kaggle_api(competition) as api:
+                submission = send(api, competition, file, message)
             log.info("sent %s as submission %d", file, submission)
             sent = {
-                "competition": config.competition,
+                "competition": competition,
                 "submission_id": submission,
                 "submission_message": message,
                 "submission_sha256": _digest(file),
             }
             summary = _record(run, sent | {"submission_status": "pending", "public_score": None})
-        return _follow(config, run, summary)
+        return _follow(competition, config.wait, run, summary)
 
 
-def checked_file(run: Path, competition: str) -> Path:
-    """The run's submission.csv, fit to be sent.
+def data_of(run: Path, competition: str | None) -> DataSet:
+    """The files of the competition that a run, or an ensemble, is to be handed in to.
 
     Raises:
-        UserError: There is none, or it is not.
+        UserError: They are not of a competition, or not here.
     """
-    file = run / "submission.csv"
-    if not file.is_file():
-        raise UserError(f"{file}: not there; python predict.py ckpt={run} writes it")
-    of_run = (run / "config.yaml").is_file()  # and not the folder of an ensemble
-    data = open_data(read_config(run).data if of_run else DataConfig(Source.paddy))
+    if (run / "config.yaml").is_file():
+        config = read_config(run).data
+        if config.root is not None and not Path(config.root).is_dir():  # trained elsewhere
+            config.root = str(_files_of(Path(config.root).name) or config.root)
+    else:  # the folder of an ensemble
+        here = _files_of(competition)
+        folders = [here] if here else kaggle_folders()
+        if len(folders) != 1:
+            found = f"here are {', '.join(map(str, folders))}" if folders else "none is here"
+            raise UserError(f"{run}: say which competition, with competition=NAME; {found}")
+        config = DataConfig(Source.paddy, str(folders[0]))
+    data = open_data(config)
     if data.config.source is not Source.paddy or data.sample_submission is None:
         raise UserError(f"{run}: its data ({data.config.source}) is not of a Kaggle competition")
-    columns = read_table(run / "predictions.csv").columns
+    return data
+
+
+def competition_of(run: Path, data: DataSet, told: str | None) -> str:
+    """Which competition the data is of.
+
+    Its folder's name tells where ``download.py`` or Kaggle put it; elsewhere it may have any.
+
+    Raises:
+        UserError: It is not the one that was told, or nothing tells.
+    """
+    folder = data.root.parent
+    for name in (told, folder.name):
+        if (found := _files_of(name)) is not None and found.samefile(folder):
+            break
+    else:
+        if told is None:
+            raise UserError(
+                f"{run}: its data in {folder} does not tell of which competition it is; say it"
+                " with competition=NAME"
+            )
+        return told
+    if told not in (None, name):
+        raise UserError(
+            f"competition={told}: {run} was trained on {folder}, the files of {name}; if they are"
+            f" those of {told}, say so with: ln -s {folder} {KAGGLE_PLACES[0]}/{told}"
+        )
+    return name
+
+
+def _files_of(name: str | None) -> Path | None:
+    return find_files(name) if name and is_name(name) else None
+
+
+def check_file(file: Path, data: DataSet, competition: str) -> None:
+    """Say that a submission is fit to be sent.
+
+    Raises:
+        UserError: It is not.
+    """
+    here = _files_of(competition)  # where its name was told, this may be another folder
+    own = here / "sample_submission.csv" if here else None
+    sample = own if own and own.is_file() else data.sample_submission
+    columns = read_table(file.with_name("predictions.csv")).columns
     class_names = [str(name) for name in columns[PREDICTION_COLUMNS:]]
-    check_submission(file, data.sample_submission, class_names)
+    assert sample is not None  # as data_of promises
+    check_submission(file, sample, class_names)
     log.info("%s: fit to be sent to %s", file, competition)
-    return file
 
 
 def default_message(run: Path, summary: Summary) -> str:
@@ -94,14 +153,14 @@ def default_message(run: Path, summary: Summary) -> str:
     return ", ".join(str(part) for part in about if part)
 
 
-def _agreed(config: SubmitConfig, file: Path, message: str) -> bool:
+def _agreed(config: SubmitConfig, competition: str, file: Path, message: str) -> bool:
     """Whether to send: Kaggle takes one more today, and the user wants to.
 
     Raises:
         UserError: None is left today; or there is nobody to ask.
     """
-    with kaggle_api(config.competition) as api:
-        left = submissions_left(api, config.competition)
+    with kaggle_api(competition) as api:
+        left = submissions_left(api, competition)
     if left is not None:
         log.info("submissions left today: %d", left)
     if config.dry_run:
@@ -111,21 +170,21 @@ def _agreed(config: SubmitConfig, file: Path, message: str) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UserError("nothing was sent: there is no terminal to ask at; agree with yes=true")
-    if input(f"send {file} to {config.competition} as {message!r}? [y/N] ").lower() in ("y", "yes"):
+    if input(f"send {file} to {competition} as {message!r}? [y/N] ").lower() in ("y", "yes"):
         return True
     log.info("nothing was sent")
     return False
 
 
-def _follow(config: SubmitConfig, run: Path, summary: Summary) -> Summary:
+def _follow(competition: str, wait: float, run: Path, summary: Summary) -> Summary:
     """Wait for the score of what was sent, and write it down."""
     submission = summary["kaggle_submission_id"]
     try:
-        with kaggle_api(config.competition) as api:
-            seen = wait_for_score(api, submission, config.wait)
+        with kaggle_api(competition) as api:
+            seen = wait_for_score(api, submission, wait)
     except UserError as error:
         raise UserError(f"submission {submission} was sent; its score: {error}") from error
-    page = f"https://www.kaggle.com/c/{config.competition}/submissions"
+    page = f"https://www.kaggle.com/c/{competition}/submissions"
     if seen is None or seen.status.name == "PENDING":
         log.info("no score yet; look at %s, or later with: python submit.py run=%s", page, run)
         return summary
@@ -141,7 +200,10 @@ def _follow(config: SubmitConfig, run: Path, summary: Summary) -> Summary:
     if seen.status.name == "ERROR":
         reason = one_line(seen.error_description or "")
         raise UserError(f"submission {submission}: Kaggle could not score it: {reason} ({page})")
-    log.info("public score %s, in summary.json and TensorBoard", seen.public_score or "not shown")
+    log.info(
+        "public score %s, in summary.json and TensorBoard",
+        one_line(seen.public_score or "not shown"),
+    )
     _log_scores(run, {"public_score": public, "private_score": private})
     return summary
 
@@ -181,9 +243,10 @@ def _log_scores(run: Path, scores: dict[str, float | None]) -> None:
 
 def _number(score: str | None) -> float | None:
     try:
-        return float(score or "")
-    except ValueError:  # not shown while a competition hides it
+        number = float(score or "")
+    except (TypeError, ValueError):  # not shown while a competition hides it
         return None
+    return number if math.isfinite(number) else None
 
 
 def _digest(file: Path) -> str:

@@ -22,6 +22,7 @@ from paddy_lightning.formats import suffixes
 from paddy_lightning.listing import list_images, told
 
 KAGGLE_PLACES = ("data", "/kaggle/input")
+TRAIN_IMAGES = "train_images"  # what tells Kaggle's layout
 DEMO_PLACE = "data/demo"
 OWN_COLUMNS = frozenset({"file", "label", "predicted", "confidence", "loss"})
 
@@ -220,7 +221,7 @@ def _is_there(root: Path, file: str) -> bool:
 
 def _open_kaggle(source: Source, folder: Path) -> DataSet:
     root, test, sample = (
-        folder / part for part in ("train_images", "test_images", "sample_submission.csv")
+        folder / part for part in (TRAIN_IMAGES, "test_images", "sample_submission.csv")
     )
     found = read_classes(root)
     return DataSet(
@@ -257,12 +258,32 @@ def _usable(table: pd.DataFrame, where: Path, remarks: Iterable[str] = ()) -> pd
     return table
 
 
-def _find_kaggle(root: str | None) -> Path | None:
-    """The folder that holds ``train_images``: at a place or up to two levels below it."""
+def kaggle_folders(root: str | None = None) -> list[Path]:
+    """Every folder that holds ``train_images``: at a place or up to two levels below it."""
+    found: dict[Path, Path] = {}
     for place in map(Path, [root] if root is not None else KAGGLE_PLACES):
-        for pattern in ("train_images", "*/train_images", "*/*/train_images"):
-            for found in sorted(place.glob(pattern)):
-                hidden = found.relative_to(place).as_posix().startswith(".")  # not all there yet
-                if found.parent != Path(DEMO_PLACE) and not hidden:
-                    return found.parent
-    return None
+        for pattern in (TRAIN_IMAGES, f"*/{TRAIN_IMAGES}", f"*/*/{TRAIN_IMAGES}"):
+            for folder in sorted(images.parent for images in place.glob(pattern)):
+                below = folder.relative_to(place).parts
+                hidden = any(part.startswith(".") for part in below)  # not all there yet
+                if not hidden and TRAIN_IMAGES not in below:
+                    found.setdefault(folder.resolve(), folder)
+    found.pop(Path(DEMO_PLACE).resolve(), None)
+    return list(found.values())
+
+
+def _find_kaggle(root: str | None) -> Path | None:
+    """The folder that holds ``train_images``.
+
+    Raises:
+        UserError: There are several.
+    """
+    if root is not None and (Path(root) / TRAIN_IMAGES).is_dir():
+        return Path(root)
+    folders = kaggle_folders(root)
+    if len(folders) > 1:
+        raise UserError(
+            f"there are several competitions: {', '.join(map(str, folders))}; say which, with"
+            f" data.root={folders[0]}"
+        )
+    return folders[0] if folders else None
