@@ -1,4 +1,7 @@
-"""``python -m benchmarks [part ...]``: measure, print, and write ``benchmarks/RESULTS.md``."""
+"""``python -m benchmarks [part ...]``: measure and print.
+
+Without parts it measures all, and writes ``benchmarks/RESULTS.md`` and README's table.
+"""
 
 import os
 import platform
@@ -19,19 +22,19 @@ import torch
 from benchmarks import fastai_side, kornia_side
 from benchmarks.fastai_side import FastaiSide
 from benchmarks.our_side import BareModel, OurSide
-from benchmarks.paired import Pair, in_turn
+from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
+from benchmarks.results import write
 from benchmarks.sweep import decodes
 from paddy_lightning.augment import Augment
 from paddy_lightning.cache import Cache
 from paddy_lightning.presize import Presize, open_presized
 
-RESULTS = Path("benchmarks/RESULTS.md")
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 CORES = len(os.sched_getaffinity(0))
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "kornia", "fastai", "pillow")
-STEPS = TRAIN // 64
+RUN_EPOCHS = 3
 TTA_PICTURES = 64
 
 
@@ -46,11 +49,12 @@ def augmentation() -> Iterator[Pair]:
         images, index = torch.from_numpy(noise).to(DEVICE), torch.arange(64, device=DEVICE)
         ours = partial(Augment(size, kornia_side.MEAN, kornia_side.STD).random, images, index, 0)
         what = f"augmentation of 64, {presize[0]}x{presize[1]} to {size[0]}x{size[1]}"
-        theirs = fastai_side.augmentation(images, size)
-        yield in_turn(f"{what} (fastai)", theirs, ours, 7, target)
-        theirs = kornia_side.augmentation(images, size)
-        at_least = 10.0 if presize == (480, 480) else None
-        yield in_turn(f"{what} (Kornia in sequence)", theirs, ours, 7, at_least)
+        others = [
+            Other(f"{what} (fastai)", fastai_side.augmentation(images, size), target),
+            Other(f"{what} (Kornia)", kornia_side.augmentation(images, size, True), 1.0),
+            Other(f"{what} (Kornia, crop last)", kornia_side.augmentation(images, size, False)),
+        ]
+        yield from in_turn(ours, others, 8)
 
 
 def presizing() -> Iterator[Pair]:
@@ -67,9 +71,8 @@ def presizing() -> Iterator[Pair]:
             torch.from_numpy(open_presized(root / file, Presize((side, side))))
 
     for side, target in ((192, 2.2), (480, 1.15)):
-        what = f"open and presize, squish {side}, a core"
-        way = partial(theirs, side), partial(ours, side)
-        yield in_turn(what, *way, 5, target, images=len(files))
+        other = Other(f"open and presize, squish {side}, a core", partial(theirs, side), target)
+        yield from in_turn(partial(ours, side), [other], 8, len(files))
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder), root, Presize((480, 480)), 1e10)
         cache.fill(files, CORES)
@@ -80,8 +83,8 @@ def presizing() -> Iterator[Pair]:
             for row in range(len(files)):
                 torch.from_numpy(kept.read(row))
 
-        what = "squish 480 from the cache, a core"
-        yield in_turn(what, partial(theirs, 480), from_cache, 5, 8.0, images=len(files))
+        other = Other("squish 480 from the cache, a core", partial(theirs, 480), 8.0)
+        yield from in_turn(from_cache, [other], 8, len(files))
 
 
 def epochs() -> Iterator[Pair]:
@@ -92,24 +95,30 @@ def epochs() -> Iterator[Pair]:
     ):
         setting = (pictures(), arch, (480, 480), (128, 128))
         theirs, ours = FastaiSide(*setting, num_workers=CORES), OurSide(*setting)
+        last = FastaiSide(*setting, num_workers=CORES, channels_last=True)
         over = f"{arch}, squish 480 to 128"
-        yield in_turn(f"training epoch, {over}", theirs.train, ours.train, 3, train, images=TRAIN)
-        yield in_turn(
-            f"validation, {over}", theirs.validate, ours.validate, 3, validate, images=VALID
-        )
+        trains = [
+            Other(f"training epoch, {over}", theirs.train, train),
+            Other(f"training epoch, {over} (fastai with channels_last)", last.train, 1.0),
+        ]
+        validates = [Other(f"validation, {over}", theirs.validate, validate)]
         if arch == "tf_efficientnet_lite0":
             alone = FastaiSide(*setting, num_workers=0)
-            what = f"training epoch, {arch}, fastai with num_workers=0"
-            yield in_turn(what, alone.train, ours.train, 3, images=TRAIN)
-            what = f"validation, {arch}, fastai with num_workers=0"
-            yield in_turn(what, alone.validate, ours.validate, 3, images=VALID)
-        ways = partial(theirs.tta, TTA_PICTURES), partial(ours.tta, TTA_PICTURES)
-        yield in_turn(f"TTA of 4 and 1, {over}", *ways, 3, tta, images=TTA_PICTURES)
-    yield in_turn("the loader alone, squish 480", theirs.load, ours.load, 3, images=TRAIN)
+            with_0 = f"{over} (fastai with num_workers=0)"
+            trains.append(Other(f"training epoch, {with_0}", alone.train))
+            validates.append(Other(f"validation, {with_0}", alone.validate))
+        yield from in_turn(ours.train, trains, 3, TRAIN)
+        yield from in_turn(ours.validate, validates, 3, VALID)
+        way = Other(f"TTA of 4 and 1, {over}", partial(theirs.tta, TTA_PICTURES), tta)
+        yield from in_turn(partial(ours.tta, TTA_PICTURES), [way], 3, TTA_PICTURES)
+    yield from in_turn(ours.load, [Other("the loader alone, squish 480", theirs.load)], 3, TRAIN)
 
 
 def overhead() -> Iterator[Pair]:
-    """An epoch with everything, pictures cached, against the bare steps on tensors."""
+    """Pictures are cached, and the other side is the bare network on tensors: what the rest costs.
+
+    Of the steps alone, with loading and augmentation; and of a run from the command to its end.
+    """
     settings = [("resnet26d", (480, 480), (128, 128), 1.10)]
     if CUDA:
         settings = [
@@ -118,10 +127,22 @@ def overhead() -> Iterator[Pair]:
         ]
     for arch, presize, size, target in settings:
         with tempfile.TemporaryDirectory() as folder:
-            ours = OurSide(pictures(), arch, presize, size, cache=folder)
-            bare = partial(BareModel(arch, size).train, STEPS)
-            what = f"training steps, {arch} {size[0]}x{size[1]}, all of it against the bare model"
-            yield in_turn(what, bare, ours.train, 3, target, at_most=True, images=TRAIN)
+            ours, bare = (
+                OurSide(pictures(), arch, presize, size, cache=folder),
+                BareModel(arch, size),
+            )
+            over = f"{arch} {size[0]}x{size[1]}, against the bare model"
+            steps = Other(
+                f"training steps with loading and augmentation, {over}",
+                *(partial(bare.train, TRAIN // 64), target, True),
+            )
+            yield from in_turn(ours.train, [steps], 3, TRAIN)
+            run = Other(
+                f"a run of {RUN_EPOCHS} epochs with validation, logs, checkpoints and its last look"
+                f" inside, {over}",
+                *(partial(bare.run, RUN_EPOCHS, TRAIN // 64, VALID // 64), None, True),
+            )
+            yield from in_turn(partial(ours.run, RUN_EPOCHS), [run], 1, RUN_EPOCHS * TRAIN)
 
 
 def other() -> Iterator[str]:
@@ -176,17 +197,7 @@ def main(names: list[str]) -> None:
     if names:
         return
     minutes = (time.perf_counter() - start) / 60
-    table = pd.DataFrame(rows).to_markdown(index=False)
-    told = [
-        "# Measured",
-        "Made by `make bench`. Both sides run in turn in one process on the same files; the ratio"
-        " is other / this (this / other where it says at most), the median of the rounds and its"
-        " spread. Pictures are drawn, 640x480 JPEG files.",
-        f"{machine()} {minutes:.0f} minutes in all.",
-        table,
-        *notes,
-    ]
-    RESULTS.write_text("\n\n".join(told) + "\n")
+    write(pd.DataFrame(rows), notes, machine(), minutes)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,18 @@ class FastaiSide:
         presize: ``(height, width)``.
         size: Likewise, of what the network sees.
         num_workers: Processes that open pictures.
+        channels_last: Whether the network's tensors lie as they do here; not a default of fastai.
     """
 
-    def __init__(self, root: Path, arch: str, presize: Size, size: Size, num_workers: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        arch: str,
+        presize: Size,
+        size: Size,
+        num_workers: int,
+        channels_last: bool = False,
+    ) -> None:
         self.dls = ImageDataLoaders.from_folder(
             root,
             train="train",
@@ -74,6 +83,8 @@ class FastaiSide:
         self.learn = vision_learner(self.dls, arch, pretrained=False)
         if torch.cuda.is_available():
             self.learn.to_fp16()
+        if channels_last:
+            self.learn.to_channelslast(use_amp=False)
         self.learn.unfreeze()
 
     def train(self) -> None:

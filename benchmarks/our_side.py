@@ -18,6 +18,7 @@ from paddy_lightning.model import build_model, param_groups
 from paddy_lightning.predict import predict_views
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.table import open_data
+from paddy_lightning.training import train
 
 Size = tuple[int, int]
 PRECISION = "16-mixed" if torch.cuda.is_available() else "32-true"
@@ -68,6 +69,11 @@ class OurSide:
         """An epoch over the training files, workers started anew."""
         self._trainer(limit_val_batches=0).fit(self.module, datamodule=self.datamodule)
 
+    def run(self, epochs: int) -> None:
+        """From the command to its end: all that train.py does."""
+        with tempfile.TemporaryDirectory() as folder:
+            train(replace(self.config, epochs=epochs, tta=False), Path(folder, "run"))
+
     def validate(self) -> None:
         """Over the validation files."""
         self._trainer().validate(self.module, datamodule=self.datamodule, verbose=False)
@@ -108,6 +114,21 @@ class BareModel:
         pictures = torch.randn(64, 3, *size, device=device)
         self.pictures = pictures.contiguous(memory_format=torch.channels_last)
         self.labels = torch.randint(10, (64,), device=device)
+
+    def run(self, epochs: int, steps: int, valid: int) -> None:
+        """In every epoch, some steps and some batches to validate on."""
+        for _ in range(epochs):
+            self.train(steps)
+            self.validate(valid)
+
+    def validate(self, batches: int) -> None:
+        """The forward pass alone."""
+        device = self.pictures.device.type
+        self.model.eval()
+        with torch.no_grad(), torch.autocast(device, torch.float16, enabled=device == "cuda"):
+            for _ in range(batches):
+                self.model(self.pictures)
+        self.model.train()
 
     def train(self, steps: int) -> None:
         """Some steps."""

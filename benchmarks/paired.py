@@ -1,4 +1,4 @@
-"""Two ways of doing the same, timed in turn, so that a machine's moods meet both alike."""
+"""Ways of doing the same, timed in turn, so that a machine's moods meet all alike."""
 
 import statistics
 import time
@@ -9,31 +9,44 @@ import torch
 
 
 @dataclass(frozen=True)
+class Other:
+    """A way to measure ours against.
+
+    Attributes:
+        what: Is measured, and whose way it is.
+        way: Does it.
+        target: What the ratio theirs / ours should reach at least; with ``at_most``, what
+            ours / theirs may reach.
+        at_most: Whether the other side is the limit, and not the rival.
+    """
+
+    what: str
+    way: Callable[[], object]
+    target: float | None = None
+    at_most: bool = False
+
+
+@dataclass(frozen=True)
 class Pair:
     """What a comparison found.
 
     Attributes:
-        what: Was measured.
+        other: What ours was measured against.
         theirs: Seconds of the other side, a number a round.
         ours: Seconds of this project, likewise.
-        target: What the ratio theirs / ours should reach at least; with ``at_most``, what
-            ours / theirs may reach.
-        at_most: Whether the other side is the limit, and not the rival.
         images: How many pictures each round had, to tell speeds; 0 for none.
     """
 
-    what: str
+    other: Other
     theirs: Sequence[float]
     ours: Sequence[float]
-    target: float | None = None
-    at_most: bool = False
     images: int = 0
 
     @property
     def ratios(self) -> list[float]:
         """One a round."""
         pairs = zip(self.theirs, self.ours, strict=True)
-        return [o / t if self.at_most else t / o for t, o in pairs]
+        return [o / t if self.other.at_most else t / o for t, o in pairs]
 
     @property
     def ratio(self) -> float:
@@ -42,14 +55,15 @@ class Pair:
 
     def row(self) -> dict[str, str]:
         """For the table."""
-        aim = "" if self.target is None else f"{'at most' if self.at_most else 'at least'} "
+        other = self.other
+        aim = "" if other.target is None else f"at {'most' if other.at_most else 'least'} "
         return {
-            "measurement": self.what,
+            "measurement": other.what,
             "other": self._told(self.theirs),
             "this": self._told(self.ours),
             "ratio": f"**{self.ratio:.2f}**",
             "spread": f"{min(self.ratios):.2f} to {max(self.ratios):.2f}",
-            "aim": aim + ("" if self.target is None else f"{self.target:g}"),
+            "aim": aim and f"{aim}{other.target:g}",
         }
 
     def _told(self, seconds: Sequence[float]) -> str:
@@ -59,21 +73,24 @@ class Pair:
 
 
 def in_turn(
-    what: str,
-    theirs: Callable[[], object],
-    ours: Callable[[], object],
-    rounds: int = 3,
-    target: float | None = None,
-    at_most: bool = False,
-    images: int = 0,
-) -> Pair:
-    """Time both, one after the other, ``rounds`` times after a round that does not count."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds + 1):
-        for way, found in zip((theirs, ours), seconds, strict=True):
+    ours: Callable[[], object], others: Sequence[Other], rounds: int = 3, images: int = 0
+) -> list[Pair]:
+    """Time all ways one after the other, ``rounds`` times after a round that does not count.
+
+    Each round another way begins, so that none is always the one on a machine just warmed up.
+    """
+    ways = [ours, *(other.way for other in others)]
+    seconds: list[list[float]] = [[] for _ in ways]
+    for first in range(rounds + 1):
+        for step in range(len(ways)):
+            number = (first + step) % len(ways)
             start = time.perf_counter()
-            way()
+            ways[number]()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            found.append(time.perf_counter() - start)
-    return Pair(what, seconds[0][1:], seconds[1][1:], target, at_most, images)
+            seconds[number].append(time.perf_counter() - start)
+    counted = [found[1:] for found in seconds]
+    return [
+        Pair(other, theirs, counted[0], images)
+        for other, theirs in zip(others, counted[1:], strict=True)
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from paddy_lightning.demo import CLASS_NAMES, draw_leaf
 
 PLACE = Path("benchmarks/.pictures")
-TRAIN, VALID = 192, 128
+TRAIN, VALID = 256, 128
 
 
 def pictures() -> Path:

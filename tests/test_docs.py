@@ -34,6 +34,7 @@ from paddy_lightning.config import TrainConfig
 PAGES = read_pages()
 SETUP = (
     *("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter "),
+    *("git clone ", "python -m benchmarks.bean "),  # test_benchmarks.py
     *("pip download ", "pip wheel ", "git archive ", "!", "%env "),  # for a Kaggle notebook
 )
 
