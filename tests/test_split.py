@@ -120,3 +120,60 @@ def test_more_folds_than_pictures_are_refused() -> None:
     for split in (Split.random, Split.stratified):
         with pytest.raises(UserError, match="folds=9: not possible here"):
             split_table(pictures, Path(), split, fold=0, folds=9)
+
+
+@pytest.mark.parametrize(
+    ("is_valid", "message"),
+    [
+        (False, "all 10 pictures train, none validates: the data's own split is so; set split=ran"),
+        (True, "all 10 pictures validate, none trains: the data's own split is so; set split=rand"),
+    ],
+)
+def test_a_split_with_an_empty_side_is_refused(is_valid: bool, message: str) -> None:
+    pictures = table(10).assign(label=["a", "b"] * 5, is_valid=is_valid)
+    with pytest.raises(UserError, match=message):
+        split_table(pictures, Path())
+    assert split_table(pictures, Path(), Split.random)["is_valid"].sum() == 2
+
+
+def test_a_fold_that_gets_no_group_is_refused() -> None:
+    pictures = table(6).assign(label=["a"] * 3 + ["b"] * 3, plant=["x"] * 3 + ["y"] * 2 + ["z"])
+    for fold in range(3):
+        try:
+            found = split_table(
+                pictures, Path(), Split.stratified, fold=fold, folds=3, group="plant"
+            )
+            assert found["is_valid"].nunique() == 2
+        except UserError as error:
+            assert "none validates: take another fold=, or fewer folds=" in str(error)
+
+
+def test_who_has_no_group_is_a_group_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    plants = [""] * 25 + [" "] * 5 + [f"p{row % 14}" for row in range(70)]
+    pictures = table(100).assign(label=["a", "b"] * 50, plant=plants)
+    sides = [
+        split_table(pictures, Path(), group="plant", fold=fold)["is_valid"] for fold in range(5)
+    ]
+    assert np.sum(sides, axis=0).tolist() == [1] * 100
+    named = pictures["plant"].str.startswith("p")
+    assert all(0 < side[~named].sum() < 15 for side in sides)
+    assert all(side[named].groupby(pictures["plant"]).nunique().max() == 1 for side in sides)
+    assert "30 pictures have no plant: each is a group of its own" in caplog.messages
+
+
+def test_files_that_cannot_be_read_equal_no_others(tmp_path: Path) -> None:
+    for name in ("1", "2", "3"):
+        (tmp_path / name).write_bytes(b"same")
+    (tmp_path / "folder").mkdir()
+    files = pd.Series(["1", "2", "3", "gone", "folder", "x" * 5000, "zero\0byte"])
+    opened = Path.open
+
+    def refuse(self: Path, *mode: str) -> object:
+        if self.name == "3":
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        found = equal_files(tmp_path, files)
+    assert found[0] == found[1] and found[2:].tolist() == files[2:].tolist()

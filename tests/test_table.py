@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -7,7 +8,7 @@ from paddy_lightning.config import DataConfig, Source
 from paddy_lightning.errors import UserError
 from paddy_lightning.folders import labelled_table
 from paddy_lightning.listing import list_images
-from paddy_lightning.table import describe, open_data
+from paddy_lightning.table import describe, open_data, write_table
 
 
 def make(root: Path, *files: str) -> Path:
@@ -132,6 +133,67 @@ def test_a_csv_of_file_and_label(tmp_path: Path) -> None:
 def test_a_csv_that_cannot_be_used_says_why(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=message):
+        open_data(DataConfig(csv=str(tmp_path / "labels.csv")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,path\na,1.jpg\nb,sub/2.jpg\n",
+        ",image_id,label\n0,1.jpg,a\n1,sub/2.jpg,b\n",
+        "image_id,label\n0,1.jpg,a\n1,sub/2.jpg,b\n",  # R writes row names without a header
+        "id,width,image,label\n7,8,1.jpg,a\n9,8,sub/2.jpg,b\n",
+        "file,label\n1.jpg,a\nsub\\2.jpg,b\n",
+        "File, Label\r\n1.jpg, a\r\nsub/2.jpg, b\r\n",
+        'file, label\n1.jpg, "a"\n"sub/2.jpg", "b"\n',
+        "file,label\n 1.jpg ,a \nsub/2.jpg, b\n",
+        "file,label,\n1.jpg,a,\nsub/2.jpg,b,\n",
+        "\ufefffile,label\n1.jpg,a\nsub/2.jpg,b\n",
+        "label,file,is_valid\na,1.jpg, 0\nb,sub/2.jpg, 1 \n",
+    ],
+)
+def test_a_csv_of_another_hand_is_understood(tmp_path: Path, text: str) -> None:
+    make(tmp_path, "1.jpg", "sub/2.jpg")
+    (tmp_path / "labels.csv").write_text(text, newline="")
+    table = open_data(DataConfig(csv=str(tmp_path / "labels.csv"))).train
+    assert table[["file", "label"]].to_numpy().tolist() == [["1.jpg", "a"], ["sub/2.jpg", "b"]]
+    assert "is_valid" not in table or table["is_valid"].tolist() == [False, True]
+
+
+def test_a_name_in_a_csv_is_left_as_it_is_where_such_a_file_lies(tmp_path: Path) -> None:
+    names = [" 1.jpg", "back\\2.jpg", "3.jpg "]
+    make(tmp_path, *names[:2]).joinpath("3.jpg ").write_bytes((tmp_path / " 1.jpg").read_bytes())
+    write_table(tmp_path / "t.csv", pd.DataFrame({"file": names, "label": ["a", "b", "a"]}))
+    table = open_data(DataConfig(csv=str(tmp_path / "t.csv"))).train
+    assert set(table["file"]) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\nx.jpg,a\ny.jpg,b\n", r"none of its files is in .*, such as x\.jpg; data\.ro"),
+        ("id,label\n1,a\n2,b\n", r"such as 1; 1\.jpg is: write names with their suffixes; data"),
+        ("file,label\n1.jpg,a\n./1.jpg,b\n", r"1 files are named twice, such as \./1\.jpg"),
+        ("file,label,Label\n1.jpg,a,b\n", "two columns are called label"),
+        ("label\na\nb\n", "has no column of files beside label"),
+        ("file;label\n1.jpg;a\n", "has no column named label, only file;label .commas sep"),
+        ("file,label\n1.jpg\n2.jpg,b\n", "1 rows have no label"),
+        ("file,label\n1.jpg,a,b\n2.jpg,a,b,c\n", "cannot be read as a table"),
+        ('file,label\n"1.jpg,a\n', "cannot be read as a table"),
+    ],
+)
+def test_a_csv_that_fits_nothing_says_why(tmp_path: Path, text: str, message: str) -> None:
+    make(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        open_data(DataConfig(csv=str(tmp_path / "labels.csv")))
+
+
+def test_a_csv_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,label\n1.jpg,a\n", encoding="utf-16")
+    with pytest.raises(
+        UserError, match=r"labels\.csv: cannot be read as a table \(it is not in UTF"
+    ):
         open_data(DataConfig(csv=str(tmp_path / "labels.csv")))
 
 

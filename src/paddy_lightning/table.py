@@ -91,8 +91,7 @@ def csv_table(path: Path) -> pd.DataFrame:
 
 
 def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    if "label" not in table:
-        raise UserError(f"{path}: has no column named label, only {', '.join(table.columns)}")
+    _require_label(path, table)
     for column in ("file", "label"):
         if gaps := int((table[column] == "").sum()):
             raise UserError(f"{path}: {gaps} rows have no {column}")
@@ -188,9 +187,19 @@ def _tidied(path: Path) -> pd.DataFrame:
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise UserError(f"{path}: two columns are called {twice}")
+    _require_label(path, table)
+    if list(table) == ["label"]:
+        raise UserError(f"{path}: has no column of files beside label")
     for name in {"label", "is_valid"}.intersection(table):
         table[name] = table[name].str.strip()
     return table
+
+
+def _require_label(path: Path, table: pd.DataFrame) -> None:
+    if "label" not in table:
+        only = ", ".join(table.columns)
+        hint = " (commas separate columns)" if len(table.columns) == 1 else ""
+        raise UserError(f"{path}: has no column named label, only {only}{hint}")
 
 
 def _as_it_lies(table: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -198,7 +207,7 @@ def _as_it_lies(table: pd.DataFrame, root: Path) -> pd.DataFrame:
 
     Blanks around a name, and ``\\`` between folders, are taken for what they are meant to be.
     """
-    names = [name for name in table if name not in ("label", "is_valid")] or list(table)
+    names = [name for name in table if name not in ("label", "is_valid")]
     names = ["file"] if "file" in names else names
     for name in names:
         found = table[name].map(lambda file: _on_disk(root, file))
