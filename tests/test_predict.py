@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from paddy_lightning.config import Tta
+from paddy_lightning.config import DataConfig, Tta, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.predict import join_views, load_checkpoint, predictions_table
+from paddy_lightning.predict import find_images, join_views, load_checkpoint, predictions_table
 from paddy_lightning.submission import submission
+from paddy_lightning.table import open_data
 
 
 def test_tta_is_fastais(golden: Path) -> None:
@@ -86,3 +88,23 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"not a checkpoint made by train\.py"):
             load_checkpoint(tmp_path / name)
     assert not trace.exists()
+
+
+def test_the_flat_test_set_beside_trees_is_predicted(stripes: Path, tmp_path: Path) -> None:
+    (tmp_path / "Training").symlink_to(stripes / "train_images")
+    (tmp_path / "Testing").symlink_to(stripes / "test_images")
+    data = open_data(DataConfig("folder", str(tmp_path)))  # type: ignore[arg-type]
+    root, files = find_images(None, {"data": plain(data.config)})
+    assert root == tmp_path / "Testing" and len(files) == 8 and "is_valid" not in data.train
+
+
+def test_what_is_not_predicted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match="nowhere: not there"):
+        find_images(tmp_path / "nowhere", {})
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=r"no pictures in it, but 1 \.txt"):
+        find_images(tmp_path, {})
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.gif")
+    assert find_images(tmp_path, {})[1].tolist() == ["x.gif"]
+    assert caplog.messages == [f"{tmp_path}: left out 1 .txt"]

@@ -168,10 +168,10 @@ def test_files_that_cannot_be_read_equal_no_others(tmp_path: Path) -> None:
     files = pd.Series(["1", "2", "3", "gone", "folder", "x" * 5000, "zero\0byte"])
     opened = Path.open
 
-    def refuse(self: Path, *mode: str) -> object:
+    def refuse(self: Path, mode: str) -> object:
         if self.name == "3":
             raise PermissionError(13, "Permission denied")
-        return opened(self, *mode)
+        return opened(self, mode)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", refuse)

@@ -250,11 +250,9 @@ def test_thousands_of_equal_pictures_are_one_group(tmp_path: Path) -> None:
 
 
 def survey_of(rows: pd.DataFrame, found: list[Any]) -> pd.DataFrame:
-    told = pd.DataFrame(found).set_index("row")
-    return rows.assign(
-        **{"height": 8, "width": 8, "mode": "RGB", "format": "JPEG", "orientation": 1},
-        **{"mend": told["mend"], "problem": told["problem"]},
-    )
+    header = {"height": 8, "width": 8, "mode": "RGB", "format": "JPEG", "orientation": 1}
+    told = pd.DataFrame(found).set_index("row")[["mend", "problem"]]
+    return pd.concat([rows, pd.DataFrame(header, rows.index), told], axis=1)
 
 
 def test_files_that_cannot_be_read_are_alike_to_their_copies_only(tmp_path: Path) -> None:

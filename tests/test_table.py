@@ -148,6 +148,7 @@ def test_a_csv_that_cannot_be_used_says_why(tmp_path: Path, text: str, message: 
         'file, label\n1.jpg, "a"\n"sub/2.jpg", "b"\n',
         "file,label\n 1.jpg ,a \nsub/2.jpg, b\n",
         "file,label,\n1.jpg,a,\nsub/2.jpg,b,\n",
+        "file,label\n1.jpg,a,,\nsub/2.jpg,b,,\n",
         "\ufefffile,label\n1.jpg,a\nsub/2.jpg,b\n",
         "label,file,is_valid\na,1.jpg, 0\nb,sub/2.jpg, 1 \n",
     ],
@@ -180,6 +181,8 @@ def test_a_name_in_a_csv_is_left_as_it_is_where_such_a_file_lies(tmp_path: Path)
         ("file,label\n1.jpg\n2.jpg,b\n", "1 rows have no label"),
         ("file,label\n1.jpg,a,b\n2.jpg,a,b,c\n", "cannot be read as a table"),
         ('file,label\n"1.jpg,a\n', "cannot be read as a table"),
+        ("label,is_valid\na,1\nb,0\n", "has no column of files beside label"),
+        ("file,label\n1.jpg,a\n2\0.jpg,b\n", "a name in its column of files has a zero byte"),
     ],
 )
 def test_a_csv_that_fits_nothing_says_why(tmp_path: Path, text: str, message: str) -> None:

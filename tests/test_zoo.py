@@ -10,10 +10,12 @@ import pytest
 import zoo
 
 from paddy_lightning.broken import find_broken
+from paddy_lightning.build import split_readable
 from paddy_lightning.config import BadImages, DataConfig, PadMode, Resize, Source, TrainConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.predict import predict
 from paddy_lightning.presize import Presize, open_presized
+from paddy_lightning.table import open_data
 from paddy_lightning.training import train
 
 GREY_LEVELS = {  # what is left and right of the middle, of 255
@@ -122,6 +124,16 @@ def test_training_refuses_or_skips_and_predicting_drops_no_row(
     assert unread["confidence"].isna().all() and found["confidence"].isna().sum() == len(unread)
     valid = pd.read_csv(tmp_path / "run" / "valid_predictions.csv").set_index("file")
     assert np.allclose(found.loc[valid.index, "down"], valid["down"], atol=1e-5)
+
+
+def test_a_class_of_broken_pictures_is_told(
+    stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = Path(shutil.copytree(stripes / "train_images", tmp_path / "data"))
+    zoo.draw(root / "all broken", zoo.BROKEN)
+    skipping = config(root, bad_images=BadImages.skip, cache="off")
+    assert split_readable(skipping, open_data(skipping.data))["label"].nunique() == 3
+    assert "no picture of 1 classes can be read: all broken" in caplog.messages
 
 
 def test_a_submission_has_every_row(

@@ -152,6 +152,8 @@ def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
         for problem in broken:
             log.warning("  %s", problem)
         table = table.drop(index=broken.index).reset_index(drop=True)
+        if gone := sorted(set(data.train["label"]) - set(table["label"])):
+            log.warning("no picture of %d classes can be read: %s", len(gone), ", ".join(gone))
         if table["label"].nunique() < 2:
             raise UserError(f"{data.root}: fewer than two classes are left without them")
     return split_as_told(config, table, data.root)

@@ -21,7 +21,7 @@ from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, T
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
-from paddy_lightning.listing import list_images
+from paddy_lightning.listing import by_suffix, look_into, told
 from paddy_lightning.model import build_model
 from paddy_lightning.prediction_report import report, report_members
 from paddy_lightning.presize import Presize
@@ -156,10 +156,15 @@ def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path,
     path = Path(images)
     if path.is_file():
         return path.parent, pd.Series([path.name])
-    files = list_images(path)
-    if not files:
-        raise UserError(f"images={path}: {'no pictures in it' if path.is_dir() else 'not there'}")
-    return path, pd.Series(files)
+    if not path.is_dir():
+        raise UserError(f"images={path}: not there")
+    found = look_into(path)
+    others = told(by_suffix(found.others))
+    if not found.pictures:
+        raise UserError(f"images={path}: no pictures in it" + (f", but {others}" if others else ""))
+    for remark in [*([f"left out {others}"] if others else []), *found.remarks]:
+        log.info("%s: %s", path, remark)
+    return path, pd.Series(found.pictures)
 
 
 def predict_views(module: Classifier, datamodule: PaddyDataModule, precision: str) -> Tensor:

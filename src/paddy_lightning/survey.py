@@ -216,7 +216,7 @@ def duplicates(rows: pd.DataFrame, alike: Alike, digests: pd.Series) -> Iterator
         problem += f", labelled {labels[there]}" if across_labels else ""
         problem += f", in {parts[there]}" if parts[here] != parts[there] else ""
         problem += f" (one of {sizes[here]} alike)" if sizes[here] > 2 else ""
-        yield Finding(rows.index[here], problem, across_labels or leak)
+        yield Finding(rows.index[int(here)], problem, across_labels or leak)
 
 
 def _hash_or_problem(path: str) -> tuple[bytes | None, str | None]:

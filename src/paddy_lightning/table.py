@@ -95,6 +95,8 @@ def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     for column in ("file", "label"):
         if gaps := int((table[column] == "").sum()):
             raise UserError(f"{path}: {gaps} rows have no {column}")
+    if table["file"].str.contains("\0", regex=False).any():
+        raise UserError(f"{path}: a name in its column of files has a zero byte, as no file has")
     if not (twice := table.loc[table["file"].map(os.path.normpath).duplicated(), "file"]).empty:
         raise UserError(f"{path}: {len(twice)} files are named twice, such as {twice.iloc[0]}")
     if "is_valid" in table:
@@ -177,18 +179,20 @@ def _open_csv(path: Path, root: str | None) -> DataSet:
 def _tidied(path: Path) -> pd.DataFrame:
     """Somebody's CSV, without blanks around names and labels, its own columns in lower case."""
     table = read_table(path)
-    if any(name.startswith(" ") for name in table):
+    if table.columns.str.startswith(" ").any():
         table = read_table(path, skipinitialspace=True)
-    if not isinstance(table.index, pd.RangeIndex) and table.iloc[:, -1].eq("").all():
-        table = read_table(path, index_col=False)  # every row ends with a comma
+    if not isinstance(table.index, pd.RangeIndex):  # rows are longer than the header
+        more, whole = table.index.nlevels, table.reset_index()
+        if whole.iloc[:, -more:].eq("").all(axis=None):  # they end with commas
+            table = whole.iloc[:, :-more].set_axis(table.columns, axis=1)
     ours = {"file", "label", "is_valid"}
-    names = [name.strip() for name in table]
+    names = table.columns.str.strip()
     table.columns = [name.casefold() if name.casefold() in ours else name for name in names]
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise UserError(f"{path}: two columns are called {twice}")
     _require_label(path, table)
-    if list(table) == ["label"]:
+    if set(table) <= {"label", "is_valid"}:
         raise UserError(f"{path}: has no column of files beside label")
     for name in {"label", "is_valid"}.intersection(table):
         table[name] = table[name].str.strip()
