@@ -14,7 +14,7 @@ from paddy_lightning.demo import generate
 
 MEGABYTE = 2**20
 TINY = """
-small = {"arch": "mobilenetv3_small_050", "weights": "none", "presize": 48, "size": 32,
+small = {"arch": "resnet10t", "weights": "none", "presize": 48, "size": 32,
          "batch_size": 16}
 bigger = small
 rectangle = {"presize": "48x40", "size": "40x32"}
