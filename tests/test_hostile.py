@@ -14,6 +14,7 @@ from test_training import small
 
 from paddy_lightning.augment import kornia_augmentations
 from paddy_lightning.config import PredictConfig
+from paddy_lightning.csv_tables import read_table, write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import read_predictions
 from paddy_lightning.listing import list_images
@@ -21,7 +22,6 @@ from paddy_lightning.predict import run_predict
 from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.run_folder import read_config
 from paddy_lightning.submission import check_submission, submission
-from paddy_lightning.table import read_table, write_table
 from paddy_lightning.training import train
 
 NAMES = [

@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from paddy_lightning.config import DataConfig, Source
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.folders import labelled_table
 from paddy_lightning.listing import list_images
-from paddy_lightning.table import describe, open_data, write_table
+from paddy_lightning.table import describe, open_data
 
 
 def make(root: Path, *files: str) -> Path:
@@ -73,6 +74,9 @@ def test_what_cannot_be_learned_from_is_refused(
     [
         (DataConfig(Source.folder), r"say where, with data\.root=FOLDER"),
         (DataConfig(Source.folder, "missing"), "missing: no such folder"),
+        (DataConfig(Source.folder, "x" * 5000), "x: no such folder"),  # no name can be so long
+        (DataConfig(Source.auto, "x" * 5000), "x: no such folder"),
+        (DataConfig(Source.folder, "zero\0byte"), "byte: no such folder"),
         (DataConfig(Source.paddy, "missing"), "missing: no train_images/ there"),
         (DataConfig(Source.paddy), r"data or /kaggle/input: no train_images/ there"),
     ],

@@ -21,6 +21,7 @@ import PIL
 from PIL import features
 
 from paddy_lightning.broken import find_broken, in_threads
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.pixels import (
     STAMP,
     WHERE,
@@ -34,7 +35,6 @@ from paddy_lightning.pixels import (
     read_index,
 )
 from paddy_lightning.presize import Presize
-from paddy_lightning.table import write_table
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # to be raised when the same file would give other pixels

@@ -12,10 +12,10 @@ import yaml
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.config import CompareConfig, TrainConfig, plain
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import error_interval, read_predictions
 from paddy_lightning.run_folder import read_summary
-from paddy_lightning.table import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

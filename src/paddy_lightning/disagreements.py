@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from paddy_lightning.table import DataSet, read_table
+from paddy_lightning.csv_tables import read_table
+from paddy_lightning.table import DataSet
 
 
 class Disagreement(NamedTuple):

@@ -16,17 +16,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from tqdm import tqdm
 
 from paddy_lightning.config import DataConfig, DownloadConfig, Source
+from paddy_lightning.csv_tables import read_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import check_name, fetch_archive, kaggle_api
 from paddy_lightning.kaggle_errors import GIGABYTE, check_room, disk_sentence
 from paddy_lightning.listing import list_images
-from paddy_lightning.table import (
-    KAGGLE_PLACES,
-    DataSet,
-    describe,
-    open_data,
-    read_table,
-)
+from paddy_lightning.table import KAGGLE_PLACES, DataSet, describe, open_data
 
 log = logging.getLogger(__name__)
 DAMAGED = (

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import TrainConfig, Tta
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.predict import join_views, predict_views, predictions_table
 from paddy_lightning.run_folder import Summary
-from paddy_lightning.table import write_table
 
 
 def evaluate_best(

@@ -1,5 +1,6 @@
 """Folders and what they are called -> classes, and the sides of a split."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -147,7 +148,7 @@ def _existing(root: Path) -> Listing:
     Raises:
         UserError: It is not.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112  (Path's raises where a folder above is closed)
         raise UserError(
             f"{root}: no such folder; data.root= names a folder with one folder a class"
         )

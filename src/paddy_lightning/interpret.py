@@ -15,9 +15,9 @@ import pandas as pd
 
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import InterpretConfig
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import locked, read_config, read_summary
-from paddy_lightning.table import write_table
 
 log = logging.getLogger(__name__)
 CONFIDENCE = 0.95  # of the interval around an error rate

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from paddy_lightning.broken import problem_of
+from paddy_lightning.csv_tables import read_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.presize import Presize, open_whole
-from paddy_lightning.table import read_table
 
 log = logging.getLogger(__name__)
 WHERE = ["offset", "height", "width"]

@@ -1,6 +1,7 @@
 """Checkpoints -> probabilities -> CSV files; test-time augmentation."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
@@ -27,7 +29,7 @@ from paddy_lightning.prediction_report import report, report_members
 from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import leave_out_small_talk
 from paddy_lightning.submission import submission
-from paddy_lightning.table import DataSet, open_data, write_table
+from paddy_lightning.table import DataSet, open_data
 from paddy_lightning.workers import default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)
@@ -154,9 +156,9 @@ def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path,
             raise UserError(f"{data.config.root}: has no test pictures; name some with images=")
         images = data.test_root
     path = Path(images)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113  (Path's raises where a folder above is closed)
         return path.parent, pd.Series([path.name])
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112
         raise UserError(f"images={path}: not there")
     found = look_into(path)
     others = told(by_suffix(found.others))

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from pytorch_lightning.profilers import Profiler
 
-from paddy_lightning.table import write_table
+from paddy_lightning.csv_tables import write_table
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from paddy_lightning.csv_tables import read_table
 from paddy_lightning.errors import UserError, nearest
-from paddy_lightning.table import read_table
 
 log = logging.getLogger(__name__)
 

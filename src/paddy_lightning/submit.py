@@ -10,6 +10,7 @@ from typing import Any
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.config import DataConfig, Source, SubmitConfig
+from paddy_lightning.csv_tables import read_table
 from paddy_lightning.download import find_files
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import (
@@ -23,7 +24,7 @@ from paddy_lightning.kaggle_api import (
 from paddy_lightning.kaggle_errors import one_line
 from paddy_lightning.run_folder import Summary, locked, read_config, read_summary
 from paddy_lightning.submission import check_submission
-from paddy_lightning.table import KAGGLE_PLACES, DataSet, kaggle_folders, open_data, read_table
+from paddy_lightning.table import KAGGLE_PLACES, DataSet, kaggle_folders, open_data
 
 log = logging.getLogger(__name__)
 PREDICTION_COLUMNS = 3  # of predictions.csv, before those of the classes

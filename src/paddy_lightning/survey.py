@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from paddy_lightning.check import check_counts, check_split
 from paddy_lightning.config import SurveyConfig
+from paddy_lightning.csv_tables import write_table
 from paddy_lightning.disagreements import csv_disagreements
 from paddy_lightning.duplicates import (
     HASHED_SIZE,
@@ -29,12 +30,7 @@ from paddy_lightning.formats import VARIANTS, opened, suffixes
 from paddy_lightning.listing import list_images
 from paddy_lightning.presize import Presize, open_presized, orientation
 from paddy_lightning.split import split_as_told
-from paddy_lightning.table import (
-    DataSet,
-    describe,
-    open_data,
-    write_table,
-)
+from paddy_lightning.table import DataSet, describe, open_data
 from paddy_lightning.workers import cores_to_use
 
 log = logging.getLogger(__name__)

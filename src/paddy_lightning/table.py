@@ -4,21 +4,18 @@ A table is a pandas frame with one row a picture: ``file`` (relative to the data
 with ``/``) and, where known, ``label``. What comes later (splits, predictions) adds columns.
 """
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import pandas as pd
 
-from paddy_lightning.atomic import written_whole
 from paddy_lightning.config import DataConfig, Source
+from paddy_lightning.csv_tables import labels_table, require_files
 from paddy_lightning.errors import UserError
 from paddy_lightning.folders import read_classes, read_folders
-from paddy_lightning.formats import suffixes
 from paddy_lightning.listing import list_images, told
 
 KAGGLE_PLACES = ("data", "/kaggle/input")
@@ -81,60 +78,6 @@ def open_data(config: DataConfig) -> DataSet:
             return _open_kaggle(Source.demo, demo.generate(Path(config.root or DEMO_PLACE)))
 
 
-def csv_table(path: Path) -> pd.DataFrame:
-    """A CSV of ``file`` and ``label``, and maybe ``is_valid`` and more.
-
-    Raises:
-        UserError: Not such a file, a gap, or a file named twice.
-    """
-    return _checked(path, read_table(path))
-
-
-def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    _require_label(path, table)
-    for column in ("file", "label"):
-        if gaps := int((table[column] == "").sum()):
-            raise UserError(f"{path}: {gaps} rows have no {column}")
-    if table["file"].str.contains("\0", regex=False).any():
-        raise UserError(f"{path}: a name in its column of files has a zero byte, as no file has")
-    if not (twice := table.loc[table["file"].map(os.path.normpath).duplicated(), "file"]).empty:
-        raise UserError(f"{path}: {len(twice)} files are named twice, such as {twice.iloc[0]}")
-    if "is_valid" in table:
-        truths = {"true": True, "1": True, "false": False, "0": False}
-        is_valid = table["is_valid"].str.lower().map(truths)
-        if is_valid.isna().any():
-            raise UserError(f"{path}: is_valid must be true or false (or 1 or 0) in every row")
-        table["is_valid"] = is_valid.astype(bool)
-    return table
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as a CSV file, whole; any name a file system allows survives it."""
-    texts = table.select_dtypes(exclude="number")
-    # By itself csv puts no quotes around a lone carriage return, and readers end a line there.
-    odd = any("\r" in str(text) for text in [*table.columns, *texts.to_numpy().flat])
-    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
-    with written_whole(path) as temporary:
-        table.to_csv(temporary, index=False, errors="surrogateescape", quoting=quoting)
-
-
-def read_table(path: Path, **options: Any) -> pd.DataFrame:
-    """A CSV file with every value as the text it is ("NA" is a class like others).
-
-    Raises:
-        UserError: There is none, or it is not such a table.
-    """
-    try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape", **options
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table ({error})") from error
-    if any("\0" in name for name in table.columns):
-        raise UserError(f"{path}: cannot be read as a table (it is not in UTF-8; save it so)")
-    return table
-
-
 def describe(data: DataSet) -> str:
     """The first lines of every run: the data set, its folder, its counts, and what is odd."""
     test = f", {len(list_images(data.test_root))} to predict" if data.test_root else ""
@@ -163,73 +106,9 @@ def _open_folder(root: Path) -> DataSet:
 def _open_csv(path: Path, root: str | None) -> DataSet:
     folder = Path(root) if root is not None else path.parent
     config = DataConfig(Source.folder, str(folder.absolute()), str(path.absolute()))
-    table = _checked(path, _as_it_lies(_tidied(path), folder))
-    table = _usable(table.sort_values("file", ignore_index=True), path)
-    if not any(_is_there(folder, file) for file in table["file"]):
-        first = table["file"].iloc[0]
-        more = [first + suffix for suffix in suffixes() if _is_there(folder, first + suffix)]
-        hint = f"; {more[0]} is: write names with their suffixes" if more else ""
-        raise UserError(
-            f"{path}: none of its files is in {folder}, such as {first}{hint}; data.root= names"
-            " their folder"
-        )
+    table = _usable(labels_table(path, folder).sort_values("file", ignore_index=True), path)
+    require_files(path, folder, table["file"])
     return DataSet(config, folder, table)
-
-
-def _tidied(path: Path) -> pd.DataFrame:
-    """Somebody's CSV, without blanks around names and labels, its own columns in lower case."""
-    table = read_table(path)
-    if table.columns.str.startswith(" ").any():
-        table = read_table(path, skipinitialspace=True)
-    if not isinstance(table.index, pd.RangeIndex):  # rows are longer than the header
-        more, whole = table.index.nlevels, table.reset_index()
-        if whole.iloc[:, -more:].eq("").all(axis=None):  # they end with commas
-            table = whole.iloc[:, :-more].set_axis(table.columns, axis=1)
-    ours = {"file", "label", "is_valid"}
-    names = table.columns.str.strip()
-    table.columns = [name.casefold() if name.casefold() in ours else name for name in names]
-    if not table.columns.is_unique:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise UserError(f"{path}: two columns are called {twice}")
-    _require_label(path, table)
-    if set(table) <= {"label", "is_valid"}:
-        raise UserError(f"{path}: has no column of files beside label")
-    for name in {"label", "is_valid"}.intersection(table):
-        table[name] = table[name].str.strip()
-    return table
-
-
-def _require_label(path: Path, table: pd.DataFrame) -> None:
-    if "label" not in table:
-        only = ", ".join(table.columns)
-        hint = " (commas separate columns)" if len(table.columns) == 1 else ""
-        raise UserError(f"{path}: has no column named label, only {only}{hint}")
-
-
-def _as_it_lies(table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """With a column ``file``: else the first that names files that are there, as they are there.
-
-    Blanks around a name, and ``\\`` between folders, are taken for what they are meant to be.
-    """
-    names = [name for name in table if name not in ("label", "is_valid")]
-    names = ["file"] if "file" in names else names
-    for name in names:
-        found = table[name].map(lambda file: _on_disk(root, file))
-        if found.notna().any():
-            table[name] = found.where(found.notna(), table[name])
-            return table.rename(columns={name: "file"})
-    return table.rename(columns={names[0]: "file"})
-
-
-def _on_disk(root: Path, file: str) -> str | None:
-    """How a file is written where it lies; None where it is not there."""
-    plain = file.strip()
-    spellings = dict.fromkeys((file, plain, plain.replace("\\", "/")))
-    return next((name for name in spellings if _is_there(root, name)), None)
-
-
-def _is_there(root: Path, file: str) -> bool:
-    return os.path.isfile(os.path.join(root, file))  # noqa: PTH113, PTH118  (a Path costs more)
 
 
 def _open_kaggle(source: Source, folder: Path) -> DataSet:
@@ -274,7 +153,8 @@ def _usable(table: pd.DataFrame, where: Path, remarks: Iterable[str] = ()) -> pd
 def kaggle_folders(root: str | None = None) -> list[Path]:
     """Every folder that holds ``train_images``: at a place or up to two levels below it."""
     found: dict[Path, Path] = {}
-    for place in map(Path, [root] if root is not None else KAGGLE_PLACES):
+    places = KAGGLE_PLACES if root is None else (root,)
+    for place in map(Path, filter(os.path.isdir, places)):
         for pattern in (TRAIN_IMAGES, f"*/{TRAIN_IMAGES}", f"*/*/{TRAIN_IMAGES}"):
             for folder in sorted(images.parent for images in place.glob(pattern)):
                 below = folder.relative_to(place).parts
@@ -291,7 +171,7 @@ def _find_kaggle(root: str | None) -> Path | None:
     Raises:
         UserError: There are several.
     """
-    if root is not None and (Path(root) / TRAIN_IMAGES).is_dir():
+    if root is not None and os.path.isdir(os.path.join(root, TRAIN_IMAGES)):  # noqa: PTH112, PTH118
         return Path(root)
     folders = kaggle_folders(root)
     if len(folders) > 1:

@@ -17,6 +17,7 @@ from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import FIND, TrainConfig
+from paddy_lightning.csv_tables import csv_table, write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.evaluation import evaluate_best
@@ -40,7 +41,7 @@ from paddy_lightning.run_folder import (
     summarised,
 )
 from paddy_lightning.run_log import RunLog, log_hyperparameters
-from paddy_lightning.table import DataSet, csv_table, describe, open_data, write_table
+from paddy_lightning.table import DataSet, describe, open_data
 
 log = logging.getLogger(__name__)
 NAMED = 3  # changed files in a warning
