@@ -106,8 +106,9 @@ def _tidied(path: Path) -> pd.DataFrame:
         if whole.iloc[:, -more:].eq("").all(axis=None):  # they end with commas
             table = whole.iloc[:, :-more].set_axis(table.columns, axis=1)
     ours = {"file", "label", "is_valid"}
-    names = table.columns.str.strip()
-    table.columns = [name.casefold() if name.casefold() in ours else name for name in names]
+    names = [str(name).strip() for name in table.columns]
+    names = [name.casefold() if name.casefold() in ours else name for name in names]
+    table = table.set_axis(names, axis=1)
     if not table.columns.is_unique:
         twice = table.columns[table.columns.duplicated()][0]
         raise UserError(f"{path}: two columns are called {twice}")
