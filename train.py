@@ -12,11 +12,14 @@ from paddy_lightning.config import TrainConfig
 def task(config: TrainConfig, run_dir: Path) -> None:
     """Train here, or in a process a device."""
     from paddy_lightning.check import check
-    from paddy_lightning.ranks import needs_ranks, run_ranks
+    from paddy_lightning.launch import needs_ranks, run_ranks
+    from paddy_lightning.run_folder import whole_config
 
-    check(config)  # a wrong value is told before the slow imports
-    if needs_ranks(config):
-        run_ranks(__file__, config, run_dir)
+    whole = whole_config(config)
+    if config.resume is None:
+        check(config)  # a wrong value is told before the slow imports
+    if needs_ranks(whole):
+        run_ranks(__file__, whole, run_dir)
         return
     from paddy_lightning.training import train
 

@@ -126,15 +126,19 @@ def num_devices(config: TrainConfig) -> int:
 def lightning_trainer(**arguments: Any) -> "Trainer":
     """Lightning's Trainer, its refusals as ours: such as of a device that is not there.
 
+    It counts its processes as we do, whatever Slurm or torchrun have in the environment.
+
     Raises:
         UserError: With the first line of what Lightning says.
     """
     from pytorch_lightning import Trainer
+    from pytorch_lightning.plugins.environments import LightningEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
 
     leave_out_small_talk()
+    plugins = [*arguments.get("plugins", ()), LightningEnvironment()]
     try:
-        return Trainer(**arguments)
+        return Trainer(**arguments | {"plugins": plugins})
     except (MisconfigurationException, ValueError, TypeError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise UserError(f"trainer, precision: {first_line}") from error

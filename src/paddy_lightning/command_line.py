@@ -7,6 +7,7 @@ sentence. ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 import dataclasses
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,8 +34,9 @@ from paddy_lightning.config import (
     SurveyConfig,
     TrainConfig,
 )
-from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.errors import TakenError, UserError, nearest
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.ranks import COMMAND, local_rank
 
 CONF = Path(__file__).parents[2] / "conf"
 PATHS = {
@@ -49,10 +51,12 @@ PATHS = {
     "run",
     "message",
 }  # knobs whose value is a path, or any text
-RESUMABLE = ("resume=", "num_workers=", "cache=", "trainer.", "+trainer.", "++trainer.")
+RESUMABLE = (
+    *("resume=", "num_workers=", "cache=", "data.root=", "data.csv="),
+    *("trainer.", "+trainer.", "++trainer."),
+)
 HYDRAS_FLAGS = {"-m", "--multirun", "-c", "--cfg", "--info", "--hydra-help", "--resolve", "-p"}
 GRACE = 10  # seconds
-LOCAL_RANK = "LOCAL_RANK"  # environment variable: of several processes of one run, which
 SWEPT = "PADDY_SWEPT"  # environment variable: the knobs that a sweep varies
 FULL_ERROR = "HYDRA_FULL_ERROR"
 full_error = os.environ.get(FULL_ERROR) == "1"
@@ -76,11 +80,12 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
     register_schemas()
+    os.environ.setdefault(COMMAND, shlex.join(["python", *sys.argv]))
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
         sweep = bool({"-m", "--multirun"} & set(sys.argv))
         refuse_other_styles(sys.argv[1:])
-        if kind is TrainConfig and LOCAL_RANK not in os.environ:
+        if kind is TrainConfig and local_rank() is None:
             refuse_used_folder(sys.argv[1:])
         words = in_its_own_folder(sys.argv[1:], sweep)
         sys.argv[1:] = [quote_path(word, sweep) for word in words]
@@ -112,7 +117,8 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
         told = plain_message(error) if isinstance(error, UserError) else sentence_of(error)
         if told is None:
             raise
-        if not (run_dir / "summary.json").exists() and HydraConfig.get().output_subdir:
+        taken = isinstance(error, TakenError) or (run_dir / "summary.json").exists()
+        if not taken and HydraConfig.get().output_subdir:
             if any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
                 write_json(run_dir / "summary.json", {"status": "failed", "reason": told})
             else:
@@ -152,14 +158,14 @@ def refuse_used_folder(words: list[str]) -> None:
     """Leave a run's folder alone, before Hydra writes its own files over those there.
 
     Raises:
-        UserError: The folder asked for by name holds a run.
+        TakenError: The folder asked for by name holds a run, or one has just begun there.
     """
     for word in words:
         folder = word.removeprefix("hydra.run.dir=").strip("'\"")
-        if folder != word and Path(folder, "config.yaml").is_file():
-            from paddy_lightning.run_folder import new_run_folder  # slow to import
+        if folder != word and Path(folder).is_dir():
+            from paddy_lightning.run_folder import refuse_taken  # slow to import
 
-            new_run_folder(folder)
+            refuse_taken(Path(folder))
 
 
 def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
@@ -173,10 +179,10 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
     if not named or named[-1] == "null":
         return words
     for word in words:
-        if sweep or not word.startswith(RESUMABLE):
+        if local_rank() is None and (sweep or not word.startswith(RESUMABLE)):
             raise UserError(
                 f"{word}: a resumed run keeps its own config; beside resume= it takes only"
-                " num_workers=, cache= and trainer.*="
+                " num_workers=, cache=, data.root=, data.csv= and trainer.*="
             )
     if not Path(named[-1], "config.yaml").is_file():
         raise UserError(f"resume={named[-1]}: not a run folder (it has no config.yaml)")
@@ -213,8 +219,9 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def child_environment() -> dict[str, str]:
-    """For another process of ours: as this one's, but with the user's own wish for tracebacks."""
-    return {k: v for k, v in os.environ.items() if k != FULL_ERROR or full_error}
+    """For another command of ours: as this one's, but with the user's own wish for tracebacks."""
+    kept = {k: v for k, v in os.environ.items() if k != COMMAND}
+    return {k: v for k, v in kept.items() if k != FULL_ERROR or full_error}
 
 
 def end_child(job: "subprocess.Popen[bytes]") -> None:

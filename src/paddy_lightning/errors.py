@@ -8,6 +8,10 @@ class UserError(Exception):
     """A mistake the user can mend: shown as one message, without a traceback."""
 
 
+class TakenError(UserError):
+    """A folder is another run's, or in another process's hands: nothing may be written there."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean ...?"``, or nothing where no known word is near."""
     close = get_close_matches(word, list(known), n=3, cutoff=0.6)

@@ -3,14 +3,16 @@
 Interpretation and comparison read these files alone.
 """
 
-import fcntl
+import errno
 import json
 import logging
+import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,29 +20,66 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from paddy_lightning.atomic import write_json, written_whole
-from paddy_lightning.config import TrainConfig, plain
-from paddy_lightning.errors import UserError
+from paddy_lightning.config import OFF, DataConfig, TrainConfig, plain
+from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.ranks import COMMAND
 
 log = logging.getLogger(__name__)
 VERSIONS = ("paddy-lightning", "torch", "pytorch-lightning", "timm", "kornia", "pillow")
+LOCK = "run.lock"
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)  # folders in which nobody can begin a run
 Summary = dict[str, Any]
 
 
-def new_run_folder(run_dir: str | Path | None) -> Path:
-    """The folder asked for, or ``outputs/<date and time to the microsecond>``.
+@contextmanager
+def new_run_folder(run_dir: str | Path | None) -> Iterator[Path]:
+    """The folder asked for, or ``outputs/<date and time to the microsecond>``, to oneself.
+
+    Where no run is in it afterwards nothing is left, but for others' files.
 
     Raises:
-        UserError: It holds a run already.
+        TakenError: It holds a run already, or another process has just begun one.
     """
     path = Path(run_dir or f"outputs/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+    refuse_taken(path)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(path):
+            refuse_used(path)
+            yield path
+    finally:
+        for folder in made:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a folder in which no new run can begin.
+
+    Raises:
+        TakenError: It holds a run already, or another process has just begun one.
+    """
+    refuse_used(path)
+    if (path / LOCK).exists():
+        with locked(path):
+            pass
+
+
+def refuse_used(path: Path) -> None:
+    """Refuse a folder with a run.
+
+    Raises:
+        TakenError: It is one.
+    """
     if (path / "config.yaml").exists():
-        raise UserError(
+        raise TakenError(
             f"{path}: holds a run already; choose another hydra.run.dir=, or resume={path} alone"
         )
-    return path
 
 
 def save_config(run_dir: Path, config: TrainConfig) -> None:
@@ -64,6 +103,42 @@ def read_config(run_dir: Path) -> TrainConfig:
         raise UserError(f"{path}: not a config of this version ({error})") from error
 
 
+def whole_config(told: TrainConfig) -> TrainConfig:
+    """All that a command means: for ``resume=`` the run's own config, and what is told beside it.
+
+    Raises:
+        UserError: As ``read_config``.
+    """
+    if told.resume is None:
+        return told
+    config = read_config(Path(told.resume))
+    config.trainer |= told.trainer
+    config.num_workers = config.num_workers if told.num_workers is None else told.num_workers
+    config.cache = told.cache or config.cache
+    config.data = moved(config.data, told.data)
+    return config
+
+
+def moved(data: DataConfig, told: DataConfig) -> DataConfig:
+    """A data set at the place that is told; a table below its folder has moved with it."""
+    root, csv = told.root or data.root, told.csv or data.csv
+    if told.csv is None and data.csv and data.root and Path(data.csv).is_relative_to(data.root):
+        csv = str(Path(str(root), Path(data.csv).relative_to(data.root)))
+    return replace(data, root=root, csv=csv)
+
+
+def from_anywhere(config: TrainConfig, data: DataConfig) -> TrainConfig:
+    """The same in whatever folder it is read: where the data was found, and no relative path."""
+    words = {"start": (), "weights": ("pretrained", "none"), "cache": (OFF,)}
+    paths = {name: getattr(config, name) for name in words}
+    whole = {
+        name: str(Path(path).expanduser().absolute())
+        for name, path in paths.items()
+        if path is not None and path not in words[name]
+    }
+    return replace(config, data=data, **whole)
+
+
 def read_summary(run_dir: Path) -> Summary:
     """What ``summary.json`` says; nothing where there is none."""
     path = run_dir / "summary.json"
@@ -75,14 +150,23 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Have a run folder to oneself; the lock goes with the process, however that ends.
 
     Raises:
-        UserError: Another process trains there.
+        TakenError: Another process works there.
     """
-    with (run_dir / "config.yaml").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run_dir}: is being trained by another process") from None
+    lock = FileLock(run_dir / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TakenError(f"{run_dir}: is being trained by another process") from None
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            log.warning("%s: cannot be locked (%s); no second run must start there", run_dir, error)
+    try:
         yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows removes nothing that is open
+                (run_dir / LOCK).unlink()  # while it is ours: who opened it has a lock on nothing
+            lock.release()
 
 
 @contextmanager
@@ -149,7 +233,8 @@ def first_summary(
         "lr": config.lr,
         "seed": config.seed,
         "versions": versions(),
-        "command": command(),
+        "command": earlier.get("command") or command(),
+        "resumed": [*earlier.get("resumed", []), command()] if earlier else [],
     }
 
 
@@ -170,8 +255,8 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command line, so that it can be typed again."""
-    return shlex.join(["python", *sys.argv])
+    """The command line as it was typed."""
+    return os.environ.get(COMMAND) or shlex.join(["python", *sys.argv])
 
 
 def peak_memory_mb() -> int:

@@ -31,7 +31,8 @@ from paddy_lightning.check import check
 from paddy_lightning.command_line import SWEPT, child_environment, end_child, explain
 from paddy_lightning.config import FIND, TrainConfig, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.run_folder import read_config, read_summary
+from paddy_lightning.run_folder import from_anywhere, read_config, read_summary
+from paddy_lightning.table import open_data
 
 log = logging.getLogger(__name__)
 # What may differ between a run and what goes on with it.
@@ -89,7 +90,10 @@ def refuse_another_run(folder: Path, config: DictConfig) -> None:
     Raises:
         SystemExit: 1.
     """
-    ours, theirs = plain(OmegaConf.to_object(config)), plain(read_config(folder))
+    told: Any = OmegaConf.to_object(config)
+    earlier = read_config(folder)
+    data = told.data if told.data == earlier.data else open_data(told.data).config
+    ours, theirs = plain(from_anywhere(told, data)), plain(from_anywhere(earlier, earlier.data))
     changed = [name for name in ours if ours[name] != theirs[name] and name not in MAY_CHANGE]
     if ours["lr"] == FIND and "lr" in changed:
         changed.remove("lr")

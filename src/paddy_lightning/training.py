@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from paddy_lightning.build import build, look_for_broken, make_trainer, phases_o
 from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import FIND, TrainConfig
+from paddy_lightning.config import FIND, DataConfig, TrainConfig
 from paddy_lightning.csv_tables import csv_table, write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
@@ -33,18 +33,21 @@ from paddy_lightning.run_folder import (
     Summary,
     closing_line,
     first_summary,
+    from_anywhere,
     locked,
     new_run_folder,
     read_config,
     read_summary,
     save_config,
     summarised,
+    whole_config,
 )
 from paddy_lightning.run_log import RunLog, log_hyperparameters
 from paddy_lightning.table import DataSet, describe, open_data
 
 log = logging.getLogger(__name__)
-NAMED = 3  # changed files in a warning
+NAMED = 3  # files in a message
+NOW_AT = "data.root=FOLDER says where they are now"
 
 
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
@@ -62,21 +65,22 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         UserError: Something in the config or the data that the user can mend.
     """
     if config.resume:
-        return resume(config.resume, config.num_workers, config.trainer, config.cache)
+        return _resume(config)
     leave_out_small_talk()
     check(config)
     refuse_devices_in_one_process(config)
     require_weights(config)
-    folder = Path(run_dir or "") if ranks.local_rank() else new_run_folder(run_dir)
-    data = open_data(config.data)
-    log.info(describe(data))
-    table = split_readable(config, data)
-    if config.lr == FIND:
-        if ranks.local_rank() is not None:
-            raise UserError("lr=find: goes with one device; run lr_find.py, and give its rate")
-        config = replace(config, lr=_find_lr(config, folder, data, table)["valley"])
-        log.info("lr=find: %.2e, the valley", config.lr)
-    return _run(config, folder, data, table)
+    with _own_folder(run_dir) as folder:
+        data = open_data(config.data)
+        log.info(describe(data))
+        config = from_anywhere(config, data.config)
+        table = split_readable(config, data)
+        if config.lr == FIND:
+            if ranks.local_rank() is not None:
+                raise UserError("lr=find: goes with one device; run lr_find.py, and give its rate")
+            config = replace(config, lr=_find_lr(config, folder, data, table)["valley"])
+            log.info("lr=find: %.2e, the valley", config.lr)
+        return _run(config, folder, data, table)
 
 
 def resume(
@@ -84,6 +88,7 @@ def resume(
     num_workers: int | None = None,
     trainer: dict[str, Any] | None = None,
     cache: str | None = None,
+    data_root: str | Path | None = None,
 ) -> Summary:
     """Go on with a run that was stopped, in its own folder, from its last whole epoch.
 
@@ -94,6 +99,7 @@ def resume(
         num_workers: In place of the run's own.
         trainer: Further arguments of Lightning's Trainer.
         cache: In place of the run's own.
+        data_root: Where the pictures are now, if they were moved.
 
     Returns:
         As ``train``.
@@ -101,22 +107,57 @@ def resume(
     Raises:
         UserError: No run there, it is done, it goes on elsewhere, or its pictures are gone.
     """
+    data = DataConfig(root=None if data_root is None else str(data_root))
+    told = TrainConfig(data, resume=str(run_dir), num_workers=num_workers, cache=cache)
+    return _resume(replace(told, trainer=trainer or {}))
+
+
+def _resume(told: TrainConfig) -> Summary:
+    """Go on with the run that ``told.resume`` names, with what is told beside it."""
     leave_out_small_talk()
-    run_dir = Path(run_dir)
-    config = read_config(run_dir)
-    earlier = read_summary(run_dir)
-    if earlier.get("status") == "done":
-        raise UserError(f"{run_dir}: is done; there is nothing to go on with")
-    config.trainer |= trainer or {}
-    config.num_workers = config.num_workers if num_workers is None else num_workers
-    config.cache = cache or config.cache
-    check(config)
-    refuse_devices_in_one_process(config)
-    data = open_data(config.data)
-    log.info(describe(data))
-    table = csv_table(run_dir / "pictures.csv")
-    look_for_broken(config, data.root, table["file"])
-    return _run(config, run_dir, data, table, earlier)
+    run_dir, config = Path(str(told.resume)), whole_config(told)
+    with nullcontext() if ranks.local_rank() else locked(run_dir):
+        earlier = read_summary(run_dir)
+        if earlier.get("status") == "done":
+            raise UserError(f"{run_dir}: is done; there is nothing to go on with")
+        last = (run_dir / "checkpoints" / "last.ckpt").exists()
+        check(replace(config, weights="none") if last else config)  # whose file may be gone
+        refuse_devices_in_one_process(config)
+        data = open_again(run_dir, config.data)
+        log.info(describe(data))
+        table = csv_table(run_dir / "pictures.csv")
+        refuse_lost(run_dir, look_for_broken(config, data.root, table["file"]))
+        own = read_config(run_dir)
+        if own.data != data.config and not ranks.local_rank():
+            save_config(run_dir, replace(own, data=data.config))
+        return _run(replace(config, data=data.config), run_dir, data, table, earlier)
+
+
+def open_again(run_dir: Path, config: DataConfig) -> DataSet:
+    """The data set of a run that goes on, wherever that is started.
+
+    Raises:
+        UserError: It is not there any more.
+    """
+    best = run_dir / "checkpoints" / "best.ckpt"
+    if not (config.root and Path(config.root).is_absolute()) and best.is_file():
+        # Runs of earlier versions have what was typed in config.yaml, and what was found here.
+        config = DataConfig(**load_checkpoint(best)["hyper_parameters"]["data"])
+    try:
+        return open_data(config)
+    except UserError as error:
+        raise UserError(f"{run_dir}: its pictures are not there ({error}); {NOW_AT}") from error
+
+
+def refuse_lost(run_dir: Path, broken: pd.Series) -> None:
+    """Refuse to go on without all the pictures a run began with.
+
+    Raises:
+        UserError: Some are gone or broken.
+    """
+    if not broken.empty:
+        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
+        raise UserError(f"{run_dir}: {len(broken)} of its pictures are lost ({named}); {NOW_AT}")
 
 
 def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str, float]:
@@ -137,7 +178,8 @@ def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str,
     require_weights(config)
     data = open_data(config.data)
     log.info(describe(data))
-    return _find_lr(config, new_run_folder(run_dir), data, split_readable(config, data))
+    with new_run_folder(run_dir) as folder:
+        return _find_lr(config, folder, data, split_readable(config, data))
 
 
 def _find_lr(
@@ -155,12 +197,18 @@ def _find_lr(
     return rates
 
 
+def _own_folder(run_dir: str | Path | None) -> AbstractContextManager[Path]:
+    """A new run's folder; the ranks after the first leave it to that one."""
+    return nullcontext(Path(run_dir or "")) if ranks.local_rank() else new_run_folder(run_dir)
+
+
 def refuse_devices_in_one_process(config: TrainConfig) -> None:
     """Several devices need the script, which starts a process for each.
 
     Raises:
         UserError: They are asked for otherwise.
     """
+    ranks.refuse_torchrun()
     if num_devices(config) > 1 and ranks.local_rank() is None:
         raise UserError(
             "trainer.devices: several are for train.py, which starts a process for each"
@@ -210,7 +258,7 @@ def _run(
         write_table(run_dir / "pictures.csv", table)
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table, earlier or {})
-    with locked(run_dir), summarised(run_dir, summary), told_of_changes(datamodule):
+    with summarised(run_dir, summary), told_of_changes(datamodule):
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
