@@ -1,7 +1,5 @@
 """Zips that mean harm, or are broken: refused by name, and nothing of them is left."""
 
-import fcntl
-import os
 import shutil
 import stat
 import zipfile
@@ -9,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paddy_lightning import download
 from paddy_lightning.config import DataConfig, DownloadConfig, Source
-from paddy_lightning.download import find_files, run_download, unpack
+from paddy_lightning.download import LOCK, find_files, run_download, unpack
 from paddy_lightning.errors import UserError
 from paddy_lightning.table import open_data
 
@@ -159,11 +158,10 @@ def test_two_downloads_do_not_mix(
 ) -> None:
     pack()
     monkeypatch.chdir(tmp_path)
-    other = os.open(tmp_path / "data", os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match="data: another process is downloading to it"):
+    other = FileLock(tmp_path / "data" / LOCK)
+    refused = pytest.raises(UserError, match="data: another process is downloading to it")
+    with other, refused:
         run_download(DownloadConfig())
-    os.close(other)
     assert run_download(DownloadConfig()) == Path("data", NAME)
 
 

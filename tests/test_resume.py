@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import ROOT
+
+from paddy_lightning.checkpoints import Checkpoints
+from paddy_lightning.config import DataConfig, Source, TrainConfig
+from paddy_lightning.errors import UserError
+from paddy_lightning.training import resume, train
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 EPOCHS = 4
@@ -125,3 +133,126 @@ def test_what_cannot_be_resumed(
         assert result.returncode == 1 and answer in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
         assert not list(tmp_path.iterdir())
+
+
+def small(root: str, **changes: Any) -> TrainConfig:
+    values: dict[str, Any] = {
+        **{"arch": "mobilenetv3_small_050", "weights": "none", "presize": (48, 40)},
+        **{"size": (40, 32), "epochs": 2, "freeze_epochs": 0, "batch_size": 16, "cache": "off"},
+    }
+    return TrainConfig(DataConfig(Source.auto, root), num_workers=0, lr=1e-2, **(values | changes))
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Train here, and stop after the first epoch as Ctrl-C does."""
+
+    def train_and_stop(config: TrainConfig, run_dir: Path) -> Path:
+        save = Checkpoints.on_train_epoch_end
+
+        def save_and_stop(self: Checkpoints, *told: Any) -> None:
+            save(self, *told)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Checkpoints, "on_train_epoch_end", save_and_stop)
+            train(config, run_dir)
+        return run_dir
+
+    return train_and_stop
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    return dict(best["state_dict"])
+
+
+def assert_equal_weights(run: Path, other: Path) -> None:
+    first, second = weights(run), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_from_another_folder_though_other_data_arrived(
+    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With relative places, and a data set found by itself."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    shutil.copytree(stripes, "data/second")
+    run = stopped(small(None), Path("run").absolute())  # type: ignore[arg-type]
+    train(small(None), "undisturbed")  # type: ignore[arg-type]
+    first = Path(shutil.copytree(stripes, "data/first"))
+    for picture in (first / "train_images" / "down").iterdir():
+        shutil.copy(first / "train_images" / "across" / "across00.jpg", picture)
+    moved = run.rename(tmp_path / "moved")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    resume(moved)
+    assert_equal_weights(moved, tmp_path / "undisturbed")
+    config = yaml.safe_load((moved / "config.yaml").read_text())
+    assert config["data"]["root"] == str(tmp_path / "data" / "second")
+    assert config["data"]["source"] == "paddy"
+
+
+def test_pictures_that_were_moved(
+    stripes: Path, stopped: Callable[..., Path], tmp_path: Path
+) -> None:
+    pictures = Path(shutil.copytree(stripes / "train_images", tmp_path / "pictures"))
+    run = stopped(small(str(pictures)), tmp_path / "run")
+    now = pictures.rename(tmp_path / "now")
+    with pytest.raises(UserError, match=r"run: its pictures are not there .*pictures.*data\.root="):
+        resume(run)
+    lost = now / "down" / "down07.jpg"
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(UserError, match=r"1 of its pictures are lost .*down07\.jpg"):
+        resume(run, data_root=now)
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["root"] == str(pictures)
+    lost.write_bytes(content)
+    summary = resume(run, data_root=now)
+    assert summary["status"] == "done" and len(summary["resumed"]) == 1
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["root"] == str(now)
+
+
+def test_the_first_command_stays(
+    run_script: Script, stripes: Path, stopped: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = stopped(small(str(stripes)), tmp_path / "run")
+    first = json.loads((run / "summary.json").read_text())["command"]
+    assert run_script("train.py", f"resume={run}", "num_workers=0").returncode == 0
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["command"] == first
+    (again,) = summary["resumed"]
+    assert again.endswith(f"train.py resume={run} num_workers=0")
+
+
+def test_a_run_of_an_earlier_version(
+    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config has the data as it was typed, its optimizer's state lies the other way round."""
+    run = stopped(small(str(stripes)), tmp_path / "run")
+    train(small(str(stripes)), tmp_path / "undisturbed")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"] = {"source": "auto", "root": None, "csv": None}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    states = last["optimizer_states"][0]["state"].values()
+    assert any(value.ndim == 4 for state in states for value in state.values())
+    for state in states:
+        state |= {name: value.contiguous() for name, value in state.items()}
+    torch.save(last, run / "checkpoints" / "last.ckpt")
+    monkeypatch.chdir(tmp_path)
+    resume(run)
+    assert_equal_weights(run, tmp_path / "undisturbed")
+
+
+def test_weights_that_are_gone_are_not_missed(
+    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in the checkpoint."""
+    start = stopped(small(str(stripes)), tmp_path / "start")
+    monkeypatch.chdir(tmp_path)
+    run = stopped(small(str(stripes), start="start"), tmp_path / "run")
+    shutil.rmtree(start)
+    assert resume(run)["status"] == "done"

@@ -101,6 +101,11 @@ class Classifier(pl.LightningModule):
         """Go on from there."""
         loss_sum, self._loss_weight = checkpoint["train_loss"]
         self._loss_sum = torch.tensor(loss_sum)
+        for optimizer in checkpoint["optimizer_states"]:
+            for state in optimizer["state"].values():
+                for name, value in state.items():
+                    if value.ndim == 4:  # earlier versions: a fused step reads it as it lies
+                        state[name] = value.contiguous(memory_format=torch.channels_last)
 
     @property
     def train_loss(self) -> float:

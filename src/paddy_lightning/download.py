@@ -1,16 +1,12 @@
 """Kaggle's zip -> ``data/<competition>``: safely, checked, and whole or not at all."""
 
-import fcntl
 import logging
 import lzma
-import os
 import shutil
 import stat
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tqdm import tqdm
@@ -21,6 +17,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import check_name, fetch_archive, kaggle_api
 from paddy_lightning.kaggle_errors import GIGABYTE, check_room, disk_sentence
 from paddy_lightning.listing import list_images
+from paddy_lightning.locks import alone
 from paddy_lightning.table import KAGGLE_PLACES, DataSet, describe, open_data
 
 log = logging.getLogger(__name__)
@@ -32,6 +29,7 @@ DAMAGED = (
     NotImplementedError,
     ValueError,
 )
+LOCK = ".download.lock"
 MAX_RATIO = 200  # bytes out of one byte of the zip; pictures give 1, tables 10 or 20
 COUNTED = {"train.csv": "train_images", "sample_submission.csv": "test_images"}
 
@@ -56,7 +54,8 @@ def run_download(config: DownloadConfig) -> Path:
     archive = folder.with_name(f"{folder.name}.zip")
     try:
         folder.parent.mkdir(exist_ok=True)
-        with _alone_in(folder.parent):
+        taken = f"{folder.parent}: another process is downloading to it"
+        with alone(folder.parent / LOCK, taken):
             if not archive.exists():
                 log.info("downloading %s to %s", config.competition, archive)
                 with kaggle_api(config.competition) as api:
@@ -77,24 +76,6 @@ def find_files(competition: str) -> Path | None:
             if folder.is_dir():
                 return folder
     return None
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Have a folder to oneself: two downloads of one file would mix.
-
-    Raises:
-        UserError: Another process downloads there.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is downloading to it") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def unpack(archive: Path, folder: Path) -> None:

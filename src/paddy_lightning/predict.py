@@ -27,7 +27,7 @@ from paddy_lightning.listing import by_suffix, look_into, told
 from paddy_lightning.model import build_model
 from paddy_lightning.prediction_report import report, report_members
 from paddy_lightning.presize import Presize
-from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.quiet import heard, leave_out_small_talk
 from paddy_lightning.submission import submission
 from paddy_lightning.table import DataSet, open_data
 from paddy_lightning.workers import default_num_workers, fitting_workers
@@ -37,6 +37,7 @@ TTA_VIEWS = 4  # and the plain one
 TTA_BETA = 0.25  # the weight of the plain one
 
 
+@heard()
 def predict(
     run: str | Path | Sequence[str | Path],
     images: str | Path | None = None,

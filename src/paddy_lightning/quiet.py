@@ -1,7 +1,12 @@
-"""Small talk of the libraries below, left out; their real warnings stay."""
+"""What is said: our own lines, and of the libraries below the warnings, but no small talk."""
 
 import logging
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from paddy_lightning.ranks import local_rank
 
 SMALL_TALK = (
     r".*does not have many workers.*",
@@ -19,3 +24,23 @@ def leave_out_small_talk() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for about in SMALL_TALK:
         warnings.filterwarnings("ignore", about)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Print the lines of this package while it works where nobody has configured any logging.
+
+    As in a notebook; under Hydra, or after ``logging.basicConfig``, they go where they are sent.
+    """
+    ours = logging.getLogger("paddy_lightning")
+    if ours.hasHandlers() or local_rank():
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stdout), ours.level
+    ours.addHandler(handler)
+    ours.setLevel(level or logging.INFO)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+        ours.setLevel(level)

@@ -3,7 +3,6 @@
 Interpretation and comparison read these files alone.
 """
 
-import errno
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
@@ -20,18 +19,17 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import OFF, DataConfig, TrainConfig, plain
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.locks import alone
 from paddy_lightning.ranks import COMMAND
 
 log = logging.getLogger(__name__)
 VERSIONS = ("paddy-lightning", "torch", "pytorch-lightning", "timm", "kornia", "pillow")
 LOCK = "run.lock"
-UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)  # folders in which nobody can begin a run
 Summary = dict[str, Any]
 
 
@@ -145,28 +143,13 @@ def read_summary(run_dir: Path) -> Summary:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-@contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Have a run folder to oneself; the lock goes with the process, however that ends.
+def locked(run_dir: Path) -> AbstractContextManager[None]:
+    """Have a run folder to oneself.
 
     Raises:
         TakenError: Another process works there.
     """
-    lock = FileLock(run_dir / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TakenError(f"{run_dir}: is being trained by another process") from None
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            log.warning("%s: cannot be locked (%s); no second run must start there", run_dir, error)
-    try:
-        yield
-    finally:
-        if lock.is_locked:
-            with suppress(OSError):  # Windows removes nothing that is open
-                (run_dir / LOCK).unlink()  # while it is ours: who opened it has a lock on nothing
-            lock.release()
+    return alone(run_dir / LOCK, f"{run_dir}: is being trained by another process")
 
 
 @contextmanager

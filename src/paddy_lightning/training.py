@@ -28,7 +28,7 @@ from paddy_lightning.model import require_pretrained, set_frozen
 from paddy_lightning.pixels import file_stamps
 from paddy_lightning.predict import load_checkpoint, usable_precision
 from paddy_lightning.profiling import EpochProfiler, write_profile
-from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.quiet import heard, leave_out_small_talk
 from paddy_lightning.run_folder import (
     Summary,
     closing_line,
@@ -50,6 +50,7 @@ NAMED = 3  # files in a message
 NOW_AT = "data.root=FOLDER says where they are now"
 
 
+@heard()
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     """Fine-tune a network, and keep all that is needed to use it in a run folder.
 
@@ -83,6 +84,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         return _run(config, folder, data, table)
 
 
+@heard()
 def resume(
     run_dir: str | Path,
     num_workers: int | None = None,
@@ -160,6 +162,7 @@ def refuse_lost(run_dir: Path, broken: pd.Series) -> None:
         raise UserError(f"{run_dir}: {len(broken)} of its pictures are lost ({named}); {NOW_AT}")
 
 
+@heard()
 def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str, float]:
     """Search for a learning rate for the first phase that ``config`` would train.
 
