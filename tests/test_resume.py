@@ -247,6 +247,21 @@ def test_a_run_of_an_earlier_version(
     assert_equal_weights(run, tmp_path / "undisturbed")
 
 
+def test_checkpoints_that_are_damaged_or_gone(
+    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = stopped(small(str(stripes)), tmp_path / "run")
+    last = run / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"rubbish"):
+        last.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"last\.ckpt: is damaged; without it, resume= begins"):
+            resume(run)
+    last.write_bytes(content)
+    (run / "checkpoints" / "best.ckpt").unlink()
+    assert resume(run)["best_epoch"] == 2 and "best.ckpt: is gone" in caplog.text
+
+
 def test_weights_that_are_gone_are_not_missed(
     stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

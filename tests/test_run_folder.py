@@ -23,6 +23,7 @@ from paddy_lightning.run_folder import (
     locked,
     moved,
     new_run_folder,
+    read_summary,
     save_config,
     whole_config,
 )
@@ -156,6 +157,24 @@ def test_what_is_told_beside_resume(tmp_path: Path) -> None:
     elsewhere = DataConfig(Source.folder, "/old", "/tables/t.csv")
     assert moved(elsewhere, DataConfig(root="/new")).csv == "/tables/t.csv"
     assert moved(elsewhere, DataConfig(csv="/t.csv")) == DataConfig(Source.folder, "/old", "/t.csv")
+
+
+def test_a_file_is_no_run_folder(run_script: Script, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    with pytest.raises(UserError, match=r"notes\.txt: is a file; name a folder"):
+        train(IMPOSSIBLE, file)
+    for folder in (file, file / "below"):
+        result = run_script("train.py", "weights=none", f"hydra.run.dir={folder}")
+        assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+        assert "notes.txt" in result.stderr and "name a folder" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "\0"])
+def test_a_summary_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary\.json: cannot be read"):
+        read_summary(tmp_path)
 
 
 def test_the_command_is_what_was_typed(

@@ -4,6 +4,7 @@ Own code where Lightning has ``ModelCheckpoint``, whose memory is bound to the f
 moved run would forget its best epoch) and whose files pass through /tmp, where a kill leaves them.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from paddy_lightning.atomic import written_whole
+from paddy_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints(Checkpoint):
@@ -43,8 +47,27 @@ class Checkpoints(Checkpoint):
         return {"score": self.score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.score = state_dict["score"]
+        """Go on from there; where the best is gone, the next one takes its place."""
+        if self.best.exists():
+            self.score = state_dict["score"]
+        else:
+            log.warning("%s: is gone; the next epoch takes its place", self.best)
+
+    def to_go_on_from(self) -> Path | None:
+        """The checkpoint that has all of a stopped run; None before its first.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        if not self.last.exists():
+            return None
+        try:
+            torch.load(self.last, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:
+            raise UserError(
+                f"{self.last}: is damaged; without it, resume= begins with the first epoch"
+            ) from error
+        return self.last
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -37,6 +37,8 @@ def sentence_of(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}; hydra.run.dir= or output= name another folder"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: make room" + (f" for {error.filename}" if error.filename else "")
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"{error.filename}: is a file, or below one; name a folder"
     if isinstance(error, (OSError, RuntimeError)):
         return next((told for words, told in SAID.items() if re.search(words, str(error))), None)
     return None

@@ -61,8 +61,11 @@ def refuse_taken(path: Path) -> None:
 
     Raises:
         TakenError: It holds a run already, or another process has just begun one.
+        UserError: It is none.
     """
     refuse_used(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; name a folder")
     if (path / LOCK).exists():
         with locked(path):
             pass
@@ -138,9 +141,16 @@ def from_anywhere(config: TrainConfig, data: DataConfig) -> TrainConfig:
 
 
 def read_summary(run_dir: Path) -> Summary:
-    """What ``summary.json`` says; nothing where there is none."""
+    """What ``summary.json`` says; nothing where there is none.
+
+    Raises:
+        UserError: Not what we write.
+    """
     path = run_dir / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); move it away") from error
 
 
 def locked(run_dir: Path) -> AbstractContextManager[None]:

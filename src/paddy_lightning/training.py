@@ -247,7 +247,7 @@ def _run(
         earlier: The summary of a run to go on with; None for a new one.
     """
     checkpoints = Checkpoints(run_dir)
-    last = checkpoints.last if checkpoints.last.exists() else None
+    last = checkpoints.to_go_on_from()
     module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
     facts: Any = module.hparams
     run_log = RunLog(run_dir, facts["mean"], facts["std"])
