@@ -10,6 +10,7 @@ from typing import Any, TypeVar, assert_never
 
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
@@ -68,6 +69,9 @@ def build(
     module = kind(model, len(class_names), facts=facts)
     if config.start and not from_last:
         start_from(module, config.start)
+    if ranks.local_rank() is not None:
+        # As the gradients come: otherwise every one is copied before the ranks share it.
+        module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     datamodule = PaddyDataModule(
         data.root,
         table,

@@ -91,7 +91,9 @@ class Classifier(pl.LightningModule):
         # Fused is faster, and 16-mixed then needs no answer from the device at every step; but
         # Lightning cannot clip what the fused one unscales.
         fused = not self.trainer.gradient_clip_val
-        return torch.optim.AdamW(groups, lr=0.0, betas=(0.95, 0.99), eps=1e-5, fused=fused)
+        optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.95, 0.99), eps=1e-5, fused=fused)
+        optimizer.register_load_state_dict_post_hook(lay_alike)
+        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the smoothed loss for a resumed run."""
@@ -101,11 +103,6 @@ class Classifier(pl.LightningModule):
         """Go on from there."""
         loss_sum, self._loss_weight = checkpoint["train_loss"]
         self._loss_sum = torch.tensor(loss_sum)
-        for optimizer in checkpoint["optimizer_states"]:
-            for state in optimizer["state"].values():
-                for name, value in state.items():
-                    if value.ndim == 4:  # earlier versions: a fused step reads it as it lies
-                        state[name] = value.contiguous(memory_format=torch.channels_last)
 
     @property
     def train_loss(self) -> float:
@@ -123,3 +120,14 @@ class Classifier(pl.LightningModule):
         if self.training or pictures.device.type != "cpu":
             return self.model(pictures).float()
         return torch.cat([self.model(some) for some in pictures.split(CPU_AT_ONCE)]).float()
+
+
+def lay_alike(optimizer: torch.optim.Optimizer) -> None:
+    """Lay what an optimizer has loaded in memory as its parameters: a fused step mixes it up else.
+
+    One device and several, which is what a run may go on with, differ in that.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

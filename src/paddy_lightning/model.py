@@ -122,8 +122,7 @@ def build_model(
         raise UserError(
             f"arch={arch}: its pretrained weights cannot be fetched ({_reason(error)}); {WAYS_OUT}"
         ) from error
-    # As the pictures come: otherwise the gradients of several devices are copied once more.
-    return network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    return network.train()
 
 
 def _reason(error: Exception) -> str:
