@@ -179,9 +179,9 @@ def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str,
     leave_out_small_talk()
     check(config)
     require_weights(config)
-    data = open_data(config.data)
-    log.info(describe(data))
     with new_run_folder(run_dir) as folder:
+        data = open_data(config.data)
+        log.info(describe(data))
         return _find_lr(config, folder, data, split_readable(config, data))
 
 
