@@ -1,23 +1,27 @@
 """Presized pictures are kept rightly: after kills and changes, side by side, and on full disks."""
 
+import errno
 import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from PIL import Image
 from test_training import small
 
-from paddy_lightning.cache import Cache
+from paddy_lightning.cache import Cache, default_place
 from paddy_lightning.config import Resize
+from paddy_lightning.errors import UserError
 from paddy_lightning.listing import list_images
 from paddy_lightning.presize import Presize, open_whole
 from paddy_lightning.training import train
@@ -102,22 +106,101 @@ def test_what_was_appended_but_not_named_is_overwritten(root: Path, files: pd.Se
     assert names(pixels.parent) == {"lock", ".index", ".pixels"}
 
 
-@pytest.mark.parametrize("damage", ["", "file,offset\na,b\n", "\0"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: "file,offset\na,b\n",
+        lambda text: "\0",
+        lambda text: text + text.splitlines()[-1] + "\n",
+        lambda text: text.replace(",48,40,", ",-48,40,"),
+        lambda text: text.replace(",48,40,", f",{10**20},40,"),
+    ],
+    ids=["empty", "other columns", "zero", "a line twice", "below zero", "beyond 64 bits"],
+)
 def test_an_index_that_cannot_be_read_is_made_anew(
-    root: Path, files: pd.Series, damage: str
+    root: Path, files: pd.Series, damage: Callable[[str], str]
 ) -> None:
+    """And whoever still reads by the old one sees no other pictures."""
     cache_of(root).fill(files, num_workers=1)
     (index,) = cache_of(root).folder.glob("*.index")
-    index.write_text(damage)
+    reading = cache_of(root).open(files)
+    index.write_text(damage(index.read_text()))
+    cache_of(root).fill(files[::-1], num_workers=1)
+    assert assert_right(root, files) == 60
+    assert reading is not None
+    for row in range(60):
+        assert np.array_equal(reading.read(row), open_whole(root / files[row], PRESIZE))
+
+
+def test_pixels_that_end_early_are_not_used(root: Path, files: pd.Series) -> None:
+    """Nor made longer by a hole, which would be black pictures."""
+    cache_of(root).fill(files[:50], num_workers=1)
+    (pixels,) = cache_of(root).folder.glob("*.pixels")
+    os.truncate(pixels, 30 * PICTURE + 5)
+    assert assert_right(root, files) == 30
     cache_of(root).fill(files, num_workers=1)
     assert assert_right(root, files) == 60
 
 
-def test_pixels_that_end_early_are_not_used(root: Path, files: pd.Series) -> None:
+def as_bitmaps(root: Path) -> pd.Series:
+    """Bitmaps: of one size, whatever they show; and their times say nothing."""
+    for number, path in enumerate(sorted(root.rglob("*.jpg"))):
+        bitmap = path.with_name(f"{number % 20:02}.bmp")
+        Image.open(path).save(bitmap)
+        os.utime(bitmap, (1, 1))
+        path.unlink()
+    return pd.Series(list_images(root))
+
+
+def other_pixels(root: Path) -> None:
+    bitmap = sorted(root.rglob("*.bmp"))[5]
+    with bitmap.open("r+b") as file:
+        file.seek(60)
+        file.write(bytes(5000))
+    os.utime(bitmap, (1, 1))
+
+
+def folders_swapped(root: Path) -> None:
+    (root / "across").rename(root / "x")
+    (root / "down").rename(root / "across")
+    (root / "x").rename(root / "down")
+
+
+@pytest.mark.parametrize(("change", "left"), [(other_pixels, 59), (folders_swapped, 20)])
+def test_other_pixels_of_the_same_size_and_time_are_seen(
+    root: Path, change: Callable[[Path], None], left: int
+) -> None:
+    files = as_bitmaps(root)
     cache_of(root).fill(files, num_workers=1)
-    (pixels,) = cache_of(root).folder.glob("*.pixels")
-    os.truncate(pixels, 30 * PICTURE + 5)
-    assert assert_right(root, files) == 30
+    assert assert_right(root, files) == 60
+    change(root)
+    assert assert_right(root, files) == left
+    cache_of(root).fill(files, num_workers=1)
+    assert assert_right(root, files) == 60
+
+
+def test_absolute_paths_are_looked_at_too(root: Path, tmp_path: Path) -> None:
+    """As a CSV may have them: changes and deletions are seen."""
+    files = pd.Series([str(root / file) for file in list_images(root)])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    cache = Cache(tmp_path / "cache", elsewhere, PRESIZE, 1e9)
+    assert cache.fill(files, num_workers=1).empty
+    shutil.copy(files[0], files[59])
+    Path(files[7]).unlink()
+    kept = cache.open(files)
+    assert kept is not None
+    assert [row for row in range(60) if kept.read(row) is None] == [7, 59]
+    assert list(cache.fill(files, num_workers=1).index) == [7]
+
+
+def test_odd_times_and_names_are_no_reason_to_stop(root: Path, files: pd.Series) -> None:
+    os.utime(root / files[3], ns=(0, -(10**18)))
+    os.utime(root / files[4], ns=(0, 12 * 10**18))  # the year 2350
+    files = pd.concat([files, pd.Series(["no\0name.jpg"], index=[60])])
+    assert list(cache_of(root).fill(files, num_workers=1).index) == [60]
+    assert assert_right(root, files[:60]) == 60
 
 
 def _fill(root: Path) -> int:
@@ -135,10 +218,10 @@ FILL = """
 import sys
 from pathlib import Path
 import pandas as pd
-from paddy_lightning import cache
+from paddy_lightning import cache, pixels
 from paddy_lightning.presize import Presize
 from paddy_lightning.listing import list_images
-cache.COMMIT = 8
+pixels.COMMIT = 8
 root = Path(sys.argv[1])
 made = cache.Cache(root.parent / "cache", root, Presize((48, 40)), 1e9)
 made.fill(pd.Series(list_images(root)), num_workers=2)
@@ -187,9 +270,112 @@ def test_the_limit_holds_and_what_was_longest_of_no_use_goes(
     assert "holds 32 of 60 pictures (no more room; cache_gb=" in caplog.text
 
 
+def _fill_as(root: Path, presize: Presize, limit: float) -> None:
+    cache_of(root, presize, limit).fill(pd.Series(list_images(root)), num_workers=1)
+
+
+def test_jobs_side_by_side_keep_to_the_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three that could each fill most of it alone."""
+    monkeypatch.setattr("paddy_lightning.room.STEP", 4 * PICTURE)
+    limit, most = 100 * PICTURE, 0
+    ways = [Presize((48, 40), resize) for resize in (Resize.squish, Resize.pad)]
+    with ProcessPoolExecutor(3) as pool:
+        jobs = [pool.submit(_fill_as, root, way, limit) for way in [*ways, Presize((40, 48))]]
+        while not all(job.done() for job in jobs):
+            sizes = [path.stat().st_size for path in root.parent.glob("cache/*/*.pixels")]
+            most = max(most, sum(sizes))
+    assert [job.exception() for job in jobs] == [None] * 3
+    assert 90 * PICTURE < most <= limit
+
+
+HOLD = """
+import sys, time
+import pandas as pd
+from paddy_lightning.room import hold
+from pathlib import Path
+file = hold(Path(sys.argv[1]))
+print("holds", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_is_being_read_is_not_cleared(root: Path, files: pd.Series) -> None:
+    """Also once a forked worker has ended; but a killed process holds nothing."""
+    cache, other = cache_of(root, PRESIZE, 60 * PICTURE), Presize((40, 48))
+    cache.fill(files, num_workers=1)
+    (pixels,) = cache.folder.glob("*.pixels")
+
+    def is_cleared() -> bool:
+        _fill_as(root, other, 60 * PICTURE)
+        return not pixels.exists()
+
+    kept = cache.open(files)
+    if (worker := os.fork()) == 0:
+        os._exit(0 if kept and kept.read(0) is not None else 1)
+    assert os.waitpid(worker, 0)[1] == 0
+    assert not is_cleared() and assert_right(root, files) == 60
+    del kept
+    reader = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(pixels)], stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None and reader.stdout.readline() == "holds\n"
+    assert not is_cleared()
+    reader.kill()
+    reader.wait()
+    assert is_cleared()
+
+
+def test_pixels_that_are_being_read_count_until_they_are_cleared(
+    root: Path, files: pd.Series
+) -> None:
+    """A run goes on with what it has opened, although a picture changed for the next."""
+    cache_of(root).fill(files, num_workers=1)
+    (old,) = cache_of(root).folder.glob("*.pixels")
+    kept = cache_of(root).open(files)
+    before = kept.read(59) if kept else None
+    shutil.copy(root / files[0], root / files[59])
+    cache_of(root).fill(files, num_workers=1)
+    assert assert_right(root, files) == 60
+    assert old.exists() and kept and before is not None and np.array_equal(kept.read(59), before)
+    del kept
+    shutil.copy(root / files[1], root / files[59])
+    cache_of(root).fill(files, num_workers=1)
+    assert not old.exists() and assert_right(root, files) == 60
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError))
+    with pytest.raises(UserError, match=r"cache: .*home.*; cache=FOLDER sets a place"):
+        default_place()
+
+
+def test_another_users_cache_is_read(
+    root: Path, files: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache_of(root).fill(files, num_workers=1)
+    monkeypatch.setattr(os, "utime", Mock(side_effect=PermissionError))
+    assert assert_right(root, files) == 60
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks(
+    root: Path, files: pd.Series, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there is read; filling goes without, or with a lock of another kind."""
+    cache_of(root).fill(files[:30], num_workers=1)
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(number, "no locks here")))
+    assert assert_right(root, files) == 30
+    assert cache_of(root).fill(files, num_workers=1).empty
+    assert assert_right(root, files) >= 30
+
+
 def test_nothing_of_the_users_is_cleared(root: Path, files: pd.Series) -> None:
     place = root.parent / "cache"
     theirs = [place / "notes.csv", place / "data" / "train.csv", place / "data" / "lock"]
+    theirs += [place / "data" / "my.pixels", place / "data" / "my.index"]
     for path in theirs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
@@ -231,7 +417,7 @@ def test_on_a_full_disk_it_goes_without_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("paddy_lightning.cache.KEPT_FREE", reserve)
+    monkeypatch.setattr("paddy_lightning.room.KEPT_FREE", reserve)
     (root / files[59]).write_bytes(b"")
     cache = Cache(small_disk, root, PRESIZE, 1e9)
     assert list(cache.fill(files, num_workers=2).index) == [59]
