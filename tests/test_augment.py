@@ -1,9 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from paddy_lightning.augment import (
@@ -63,6 +66,48 @@ def test_any_product_is_sampled_as_in_float64(
     found = warp(images, matrix, (out_h, out_w))[0].permute(1, 2, 0).numpy()
     # A coordinate's float32 error, about 1e-5 of a pixel, times a step of 255.
     assert np.abs(found - expected).max() < 0.05
+
+
+@given(SIDES, SIDES, SIDES, SIDES, st.floats(0.75, 1))
+def test_crops_that_are_not_small_are_sampled_as_the_whole_picture(
+    height: int, width: int, out_h: int, out_w: int, min_scale: float
+) -> None:
+    images, matrices = pictures(2, height, width), crop(U[:2, :22], min_scale)
+    whole = warp(images, matrices, (out_h, out_w))
+    assert torch.equal(warp(images, matrices, (out_h, out_w), min_scale), whole)
+
+
+@pytest.mark.parametrize(("source", "out"), [(480, 128), (480, 192), (480, 224), (192, 128)])
+@pytest.mark.parametrize("min_scale", [0.75, 0.5, 0.35, 0.08])
+def test_small_crops_are_sharp_and_large_ones_do_not_alias(
+    source: int, out: int, min_scale: float
+) -> None:
+    """Neighbours differ as much as after one antialiased resize of the same part."""
+    picture = drawn(source)
+    for share in {1.0, 0.75, 0.5, 0.35, 0.2, 0.08, min_scale}:
+        if share < min_scale:
+            continue
+        side = math.sqrt(share)
+        box = source * np.array([1 - side, 1 - side, 1 + side, 1 + side]) / 2
+        expected = picture.resize((out, out), Image.Resampling.BILINEAR, box=tuple(box))
+        matrix = torch.diag(torch.tensor([side, side, 1.0]))[None]
+        image = torch.from_numpy(np.array(picture))[None]
+        found = warp(image, matrix, (out, out), min_scale)[0].permute(1, 2, 0).numpy()
+        ratio = mean_step(found) / mean_step(np.asarray(expected, np.float64))
+        assert 0.85 < ratio < 1.35, (share, ratio)  # of the whole picture, 192 to 128: 1.3
+
+
+def drawn(side: int) -> Image.Image:
+    """A picture with something of every size, down to a pixel."""
+    y, x = np.mgrid[:side, :side]
+    waves = 60 * np.sin(x / 3.1) + 40 * np.sin((x + y) / 7.7) + 60 * ((x // 5 + y // 9) % 2)
+    grey = 100 + waves + np.random.default_rng(0).normal(0, 25, (side, side))
+    return Image.fromarray(np.stack([grey] * 3, axis=-1).clip(0, 255).astype(np.uint8))
+
+
+def mean_step(picture: np.ndarray) -> float:
+    """Between neighbours, of a picture [height, width, 3]."""
+    return float(np.abs(np.diff(picture, axis=0)).mean() + np.abs(np.diff(picture, axis=1)).mean())
 
 
 def sample_slowly(image: np.ndarray, matrix: np.ndarray, out_h: int, out_w: int) -> np.ndarray:

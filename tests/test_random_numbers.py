@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddy_lightning.random_numbers import uniform
+from paddy_lightning.random_numbers import uniform, uniform_of_one
 
 INTEGERS = st.integers(0, 2**40)
 
@@ -15,6 +15,16 @@ def test_a_row_does_not_depend_on_its_batch(
     alone = torch.cat([uniform(seed, epoch, torch.tensor([i]), view, 5) for i in index])
     assert torch.equal(together, alone)
     assert together.min() >= 0 and together.max() < 1
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1), INTEGERS, st.integers(0, 2**62), INTEGERS, st.integers(0, 9)
+)
+def test_of_one_picture_they_are_the_same(
+    seed: int, epoch: int, index: int, view: int, count: int
+) -> None:
+    expected = uniform(seed, epoch, torch.tensor([index]), view, count)[0].tolist()
+    assert uniform_of_one(seed, epoch, index, view, count) == expected
 
 
 def test_the_numbers_are_uniform_and_unrelated() -> None:

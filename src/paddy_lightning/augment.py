@@ -26,6 +26,7 @@ MAX_LIGHTING = 0.2
 P_AFFINE = 0.75
 P_LIGHTING = 0.75
 CPU_AT_ONCE = 4  # pictures that stay in a processor's cache from byte to result
+UNBLURRED = 0.75  # share of the area from which on a crop is as sharp as the whole picture
 CROP_RATIO = 4 / 3  # a crop's aspect changes by 3/4 to 4/3
 CROP_TRIES = 10  # a drawn box may not fit; after ten the whole picture is kept
 
@@ -101,7 +102,7 @@ class Augment:
             @ perspective(to_warp)
             @ crop(to_crop, self.min_scale)
         )
-        pictures = warp(images, matrices, self.size)
+        pictures = warp(images, matrices, self.size, self.min_scale)
         if self.extra is not None:
             pictures = self._with_extra(pictures, batch_seed=first_row + epoch * 2**32 + view)
         return self._colour(pictures, *lighting(to_light))
@@ -115,50 +116,66 @@ class Augment:
 
     def _colour(self, pictures: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
         """Byte -> [0, 1] -> contrast about grey -> brightness -> normalised, as ONE affine map."""
-        mean, std = self.mean.to(pictures.device), self.std.to(pictures.device)
-        factor = contrast[:, None] / (255 * std)
-        offset = (0.5 * (1 - contrast[:, None]) + brightness[:, None] - mean) / std
+        if self.mean.device != pictures.device:  # once: each copy waits for all that is queued
+            self.mean, self.std = self.mean.to(pictures.device), self.std.to(pictures.device)
+        factor = contrast[:, None] / (255 * self.std)
+        offset = (0.5 * (1 - contrast[:, None]) + brightness[:, None] - self.mean) / self.std
         return torch.addcmul(offset[:, :, None, None], pictures, factor[:, :, None, None])
 
 
-def warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
+def warp(images: Tensor, matrices: Tensor, size: tuple[int, int], min_scale: float = 1.0) -> Tensor:
     """Sample every picture once, bilinearly, onto the output grid; reflect outside of it.
 
-    Shrinking by 2 or more averages whole blocks of pixels first, or it would alias.
+    Shrinking by 2 or more averages whole blocks of pixels first, or it would alias. Of small crops
+    that would make a blur: there, blocks are smaller, and the output is sampled more finely and
+    then averaged.
 
     Args:
         images: uint8 or float [B, H, W, 3].
         matrices: float32 [B, 3, 3], output point -> input point, both in [-1, 1].
         size: ``(height, width)`` of the output.
+        min_scale: The smallest share of the area that a matrix may show.
 
     Returns:
         float32 [B, 3, height, width] in the unit of the input.
     """
     some = CPU_AT_ONCE if images.device.type == "cpu" else len(images)
     pieces = zip(images.split(some), matrices.split(some), strict=True)
-    return torch.cat([_warp(*piece, size) for piece in pieces])
+    return torch.cat([_warp(*piece, size, min_scale) for piece in pieces])
 
 
-def _warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
-    (in_height, in_width), (height, width) = images.shape[1:3], size
-    block = (max(1, in_height // height), max(1, in_width // width))
-    pictures = _shrink(images, block)
+def _warp(images: Tensor, matrices: Tensor, size: tuple[int, int], min_scale: float) -> Tensor:
+    (in_height, in_width), (out_height, out_width) = images.shape[1:3], size
+    block_y, finer_y = _block(in_height, out_height, min_scale)
+    block_x, finer_x = _block(in_width, out_width, min_scale)
+    pictures = _shrink(images.permute(0, 3, 1, 2).float(), (block_y, block_x))
     # The last row or column of blocks may reach over the edge: the shrunk picture then spans more.
-    span_y = in_height / (block[0] * pictures.shape[2])
-    span_x = in_width / (block[1] * pictures.shape[3])
-    y = _pixel_centres(height, matrices)[:, None]
-    x = _pixel_centres(width, matrices)
+    span_y = in_height / (block_y * pictures.shape[2])
+    span_x = in_width / (block_x * pictures.shape[3])
+    y = _pixel_centres(out_height * finer_y, matrices)[:, None]
+    x = _pixel_centres(out_width * finer_x, matrices)
     m = matrices[:, :, :, None, None]
     depth = m[:, 2, 0] * x + (m[:, 2, 1] * y + m[:, 2, 2])
     in_x = (m[:, 0, 0] * x + (m[:, 0, 1] * y + m[:, 0, 2])) / depth
     in_y = (m[:, 1, 0] * x + (m[:, 1, 1] * y + m[:, 1, 2])) / depth
     grid = torch.stack([(in_x + 1) * span_x - 1, (in_y + 1) * span_y - 1], dim=-1)
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    seen = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    return _shrink(seen, (finer_y, finer_x))
 
 
-def _shrink(images: Tensor, block: tuple[int, int]) -> Tensor:
-    """[b, H, W, 3] -> float [b, 3, H / block, W / block]."""
-    pictures = images.permute(0, 3, 1, 2).float()
+def _block(source: int, size: int, min_scale: float) -> tuple[int, int]:
+    """Of one side: how many pixels are averaged to one, and then how many samples.
+
+    The smallest crop sets the block, so that it is not blurred; samples less than two blocks
+    apart leave nothing out of the largest.
+    """
+    closer = min(1.0, math.sqrt(min_scale / UNBLURRED))
+    block = max(1, int(source * closer / size))
+    return block, max(1, math.ceil(source / (2 * block * size)))
+
+
+def _shrink(pictures: Tensor, block: tuple[int, int]) -> Tensor:
+    """[b, 3, H, W] -> [b, 3, H / block, W / block], averaged."""
     return F.avg_pool2d(pictures, block, ceil_mode=True) if block != (1, 1) else pictures
 
 

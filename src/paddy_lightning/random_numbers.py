@@ -12,6 +12,7 @@ from torch import Tensor
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - 2**64
 MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 MIX_2 = 0x94D049BB133111EB - 2**64
+ALL_BITS = 2**64 - 1
 
 
 def uniform(seed: int, epoch: int, index: Tensor, view: int, count: int) -> Tensor:
@@ -33,6 +34,24 @@ def uniform(seed: int, epoch: int, index: Tensor, view: int, count: int) -> Tens
     steps = torch.arange(1, count + 1, device=index.device) * GOLDEN_GAMMA
     bits = _mix(_mix(key)[:, None] + steps)
     return _shift_right(bits, 40).float() / 2**24  # 24 bits: what a float32 holds exactly
+
+
+def uniform_of_one(seed: int, epoch: int, index: int, view: int, count: int) -> list[float]:
+    """The same numbers for one picture, in Python's integers: a tensor costs more than the hash."""
+    key = seed
+    for part in (epoch, index, view):
+        key = _mix_one(key + GOLDEN_GAMMA) + part
+    key = _mix_one(key)
+    steps = range(1, count + 1)
+    return [(_mix_one(key + step * GOLDEN_GAMMA) >> 40) / 2**24 for step in steps]
+
+
+def _mix_one(x: int) -> int:
+    """``_mix`` of any integer, modulo 2**64; from 0 on, so that ``>>`` has no sign to carry."""
+    x &= ALL_BITS
+    x = (x ^ (x >> 30)) * MIX_1 & ALL_BITS
+    x = (x ^ (x >> 27)) * MIX_2 & ALL_BITS
+    return x ^ (x >> 31)
 
 
 def _mix(x: Tensor) -> Tensor:
