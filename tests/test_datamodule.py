@@ -1,5 +1,6 @@
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -129,6 +130,41 @@ def test_a_training_crop_moves_and_a_validation_crop_does_not(
     assert torch.equal(pictures[0].image, pictures[0].image)
 
 
+def test_only_crops_draw_a_place(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have none, and drawing it would be most of what a kept picture costs."""
+    _, datamodule = look(stripes, tmp_path)
+    monkeypatch.setattr("paddy_lightning.datamodule.uniform_of_one", Mock(side_effect=OSError))
+    assert datamodule.pictures[(0, 3)].index == 0
+
+
+@pytest.mark.parametrize(("system", "method"), [("linux", "fork"), ("darwin", None)])
+def test_workers_are_forked_on_linux(
+    stripes: Path, tmp_path: Path, system: str, method: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Python would do by itself: from 3.14 on, that makes every worker import torch."""
+    _, datamodule = look(stripes, tmp_path)
+    datamodule.num_workers = 1
+    monkeypatch.setattr("sys.platform", system)
+    context = datamodule.val_dataloader().multiprocessing_context
+    assert (context.get_start_method() if context else None) == method
+    datamodule.num_workers = 0
+    assert datamodule.val_dataloader().multiprocessing_context is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_is_pinned_for_a_gpu_that_is_used(
+    stripes: Path, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for one that is there, while the run is on the CPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    _, datamodule = look(stripes, tmp_path)
+    datamodule.trainer = Mock(global_rank=0, world_size=1)
+    datamodule.trainer.strategy.root_device.type = device
+    assert datamodule.val_dataloader().pin_memory == (device == "cuda")
+
+
 def test_validation_is_not_augmented(stripes: Path, tmp_path: Path) -> None:
     looker, datamodule = look(stripes, tmp_path)
     raw = next(iter(datamodule.val_dataloader()))
@@ -152,7 +188,7 @@ def test_predicting_gives_every_view_from_one_decode(stripes: Path, tmp_path: Pa
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[tuple[int, int]]:
-        return list(EpochSampler(np.arange(50), seed, lambda: epoch))
+        return list(EpochSampler(np.arange(50), seed, epoch))
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(2, 0)

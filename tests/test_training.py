@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paddy_lightning.build import build, make_trainer, phases_of, split_readable
@@ -218,6 +220,51 @@ def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
     trainer = make_trainer(config, tmp_path, 48, callbacks)
     trainer.fit(module, datamodule=datamodule)
     assert not fetched, len(fetched)
+
+
+def test_nothing_but_batches_is_copied_to_the_device(stripes: Path, tmp_path: Path) -> None:
+    """Each copy would wait for all that is queued there.
+
+    Seen on "meta", a device without numbers: who asks it for one gets an error.
+    """
+    copies: list[str] = []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+            result = func(*args, **(kwargs or {}))
+            came_from = args[0].device.type if args and isinstance(args[0], Tensor) else ""
+            if isinstance(result, Tensor) and came_from == "cpu" and result.is_meta:
+                copies.append(str(func))
+            return result
+
+    config = small(stripes, tta=True)
+    data = open_data(config.data)
+    module, datamodule = build(config, data, split_readable(config, data), Classifier)
+    module.to("meta")
+    batch = next(iter(datamodule.train_dataloader()))
+    stages = {"training": module.training_step, "validating": module.validation_step}
+    stages["predicting"] = module.predict_step
+    for stage, step in stages.items():
+        module.train(stage == "training")
+        state = {name: name == stage for name in stages}
+        datamodule.trainer = Mock(current_epoch=0, global_rank=0, world_size=1, **state)
+        for _ in range(2):
+            copies.clear()
+            with Copies():
+                step(datamodule.transfer_batch_to_device(batch, torch.device("meta"), 0), 0)
+        assert len(copies) == len(batch), (stage, copies)
+
+
+def test_a_size_beyond_presize_is_told(stripes: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    data = open_data(DataConfig(Source.paddy, str(stripes)))
+    split_readable(small(stripes, size=(40, 64), cache="off"), data)
+    told = [message for message in caplog.messages if message.startswith("size: ")]
+    assert len(told) == 1 and "40x64 is larger than presize=48x40" in told[0]
+    assert told[0].endswith("presize=48x64 does")
+    caplog.clear()
+    split_readable(small(stripes, size=(48, 40), cache="off"), data)
+    assert not caplog.messages
 
 
 def test_a_profile_accounts_for_the_whole_epoch(

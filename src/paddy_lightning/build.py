@@ -102,8 +102,19 @@ def kept_pictures(config: TrainConfig, root: Path, table: pd.DataFrame) -> Kept 
     return cache.open(table["file"]) if cache else None
 
 
-def look_for_broken(config: TrainConfig, root: Path, files: pd.Series) -> pd.Series:
-    """What is wrong with the broken files, by their row; what is sound is in the cache then."""
+def presize_all(config: TrainConfig, root: Path, files: pd.Series) -> pd.Series:
+    """Presize and keep what is not kept yet, or without a cache only look at it.
+
+    Returns:
+        What is wrong, for the broken files alone, by their row.
+    """
+    if any(ours < asked for ours, asked in zip(config.presize, config.size, strict=True)):
+        (height, width), (more, wider) = config.presize, config.size
+        log.info(
+            "size: %dx%d is larger than presize=%dx%d: pictures are enlarged, and show no more;"
+            " presize=%dx%d does",
+            *(more, wider, height, width, max(height, more), max(width, wider)),
+        )
     cores = cores_to_use(config.num_workers)
     cache = cache_of(config, root)
     return cache.fill(files, cores) if cache else find_broken(root, files, cores)
@@ -145,7 +156,7 @@ def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
         UserError: Some cannot, unless they are to be skipped; or the split is not possible.
     """
     table = data.train
-    broken = look_for_broken(config, data.root, table["file"])
+    broken = presize_all(config, data.root, table["file"])
     if not broken.empty and config.bad_images is BadImages.refuse:
         named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
         raise UserError(

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from paddy_lightning.datamodule import UNREAD, Batch
@@ -42,8 +42,10 @@ class Classifier(pl.LightningModule):
         self.model = model
         self.weight_decay = weight_decay
         self.save_hyperparameters(facts or {}, logger=False)
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.valid_loss = MeanMetric()
+        # Without checks of their input, which would fetch answers from the device at every step.
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.valid_loss = SumMetric(nan_strategy="disable")  # a MeanMetric has no weights then
+        self.num_valid = SumMetric(nan_strategy="disable")
         self._loss_sum, self._loss_weight = torch.zeros(()), 0.0
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -62,14 +64,16 @@ class Classifier(pl.LightningModule):
         del batch_idx
         logits = self._logits(batch.image)
         self.accuracy.update(logits, batch.label)
-        self.valid_loss.update(F.cross_entropy(logits, batch.label), len(batch.label))
+        loss = F.cross_entropy(logits, batch.label)
+        self.valid_loss.update(loss * len(batch.label))
+        self.num_valid.update(torch.full_like(loss, len(batch.label)))
 
     def on_validation_epoch_end(self) -> None:
         """Log them."""
         self.log("error_rate", 1 - self.accuracy.compute())
-        self.log("valid_loss", self.valid_loss.compute())
-        self.accuracy.reset()
-        self.valid_loss.reset()
+        self.log("valid_loss", self.valid_loss.compute() / self.num_valid.compute())
+        for metric in (self.accuracy, self.valid_loss, self.num_valid):
+            metric.reset()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Probabilities of every view of every picture.

@@ -1,7 +1,7 @@
 """A table of pictures -> batches: uint8 from the workers, augmented once on the device."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from paddy_lightning.augment import Augment
+from paddy_lightning.config import Resize
 from paddy_lightning.errors import UserError
 from paddy_lightning.pixels import Kept
 from paddy_lightning.presize import CENTRE, Presize, cut, open_whole
-from paddy_lightning.random_numbers import uniform
-from paddy_lightning.workers import num_cores
+from paddy_lightning.random_numbers import uniform_of_one
+from paddy_lightning.workers import num_cores, start_method
 
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
 UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
@@ -86,8 +87,8 @@ class Pictures(Dataset[Batch]):
         """
         row, epoch = key if isinstance(key, tuple) else (key, None)
         index, place = torch.tensor(row), CENTRE
-        if epoch is not None:
-            down, right = uniform(self.seed, epoch, index[None], CROP_VIEW, 2)[0].tolist()
+        if epoch is not None and self.presize.resize is Resize.crop:  # only crops have any choice
+            down, right = uniform_of_one(self.seed, epoch, row, CROP_VIEW, 2)
             place = (down, right)
         try:
             picture = cut(self._whole(row), self.presize.size, place)
@@ -105,6 +106,10 @@ class Pictures(Dataset[Batch]):
         with ThreadPoolExecutor(num_cores()) as pool:
             return list(pool.map(self.__getitem__, keys))
 
+    def decoded_anew(self) -> list[int]:
+        """The rows that are not presized already."""
+        return [row for row in range(len(self)) if not (self.kept and self.kept.has(row))]
+
     def _whole(self, row: int) -> np.ndarray:
         if self.kept and (picture := self.kept.read(row)) is not None:
             return picture
@@ -117,8 +122,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
     Args:
         rows: int64, the rows to draw from.
         seed: Of the run.
-        epoch: Says which epoch begins. Asked and not told, since Lightning makes a resumed run's
-            first iterator before it tells samplers the epoch.
+        epoch: The first; Lightning tells the later ones by ``set_epoch``. Of a resumed run, too,
+            but only once the first order is drawn.
         rank: Of several processes that train together.
         world_size: How many they are.
     """
@@ -127,7 +132,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self,
         rows: np.ndarray,
         seed: int,
-        epoch: Callable[[], int],
+        epoch: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -137,13 +142,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.rank = rank
         self.world_size = world_size
 
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins."""
+        self.epoch = epoch
+
     def __len__(self) -> int:
         """How many rows an epoch has for one rank."""
         return len(self.rows) // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Every row once; of several ranks, each has every so-many-th of one common order."""
-        epoch = self.epoch()
+        epoch = self.epoch
         order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
         ours = order[self.rank :: self.world_size][: len(self)]
         return ((int(row), epoch) for row in ours)
@@ -192,13 +201,16 @@ class PaddyDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.tta = tta
-        self._first_row = 0
+        self._first_epoch = 0
+        self._sampler: EpochSampler | None = None
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
-        sampler = EpochSampler(rows, self.seed, self._epoch_to_load, *self._ranks())
-        return self._loader(sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True)
+        self._sampler = EpochSampler(rows, self.seed, self._first_epoch, *self._ranks())
+        return self._loader(
+            self._sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation rows, in the table's order; of several ranks, each has its share."""
@@ -210,37 +222,46 @@ class PaddyDataModule(pl.LightningDataModule):
         """The validation rows, which are all rows of a table without a split."""
         return self._loader(self.valid_rows.tolist())
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Note the batch's first row here: on the device, reading it would make that wait."""
-        del dataloader_idx
-        self._first_row = int(batch.index.numpy()[0])
-        return batch
+    def state_dict(self) -> dict[str, int]:
+        """The epoch after this one: checkpoints are written at the end of an epoch."""
+        return {"epoch": self._sampler.epoch + 1 if self._sampler else 0}
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment in training, only resize otherwise; several views when predicting with TTA."""
-        del dataloader_idx
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there."""
+        self._first_epoch = state_dict["epoch"]
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Augment in training, only resize otherwise; several views when predicting with TTA.
+
+        On the device; but the batch's first row is read before: there, it would have to wait.
+        """
+        first_row = int(batch.index.numpy()[0])
+        batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
         trainer = self._trainer()
         images, _, index = batch
         if trainer.training:
-            seen = self.augment.random(images, index, trainer.current_epoch, 0, self._first_row)
+            seen = self.augment.random(images, index, trainer.current_epoch, 0, first_row)
             return batch._replace(image=seen)
         plain = self.augment.plain(images)
         if not (trainer.predicting and self.tta):
             return batch._replace(image=plain)
         views = [
-            self.augment.random(images, index, 0, view, self._first_row)
+            self.augment.random(images, index, 0, view, first_row)
             for view in range(1, self.tta + 1)
         ]
         return batch._replace(image=torch.stack([*views, plain], dim=1))
 
-    def _epoch_to_load(self) -> int:
-        # Not current_epoch: when workers of a resumed run fetch ahead, that still says 0.
-        progress: Any = self._trainer().fit_loop.epoch_progress.current
-        return progress.processed
-
     def _ranks(self) -> tuple[int, int]:
         """Which of how many processes this is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _trainer_is_on_gpu(self) -> bool:
+        """Not merely that there is one: it may be another's, and full."""
+        if self.trainer is None:
+            return False
+        return self.trainer.strategy.root_device.type == "cuda"
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the loaders and the augmentation belong to a Trainer"
@@ -258,6 +279,7 @@ class PaddyDataModule(pl.LightningDataModule):
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._trainer_is_on_gpu(),
             persistent_workers=keep_workers and self.num_workers > 0,
+            multiprocessing_context=start_method() if self.num_workers else None,
         )

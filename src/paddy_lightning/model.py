@@ -107,7 +107,9 @@ def build_model(
     if weights != "none":
         arguments |= {"pretrained": True, **_source(arch, config, weights, arguments)}
     try:
-        network = Network(timm.create_model(arch, **arguments), num_classes).eval()
+        body = timm.create_model(arch, **arguments)
+        body.pretrained_cfg.pop("state_dict", None)  # loaded, and as large as the network
+        network = Network(body, num_classes).eval()
         with torch.no_grad():
             network(torch.zeros(1, 3, *size))  # a size that does not fit shows only here
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:

@@ -25,7 +25,7 @@ DATA, AUGMENTATION, FORWARD, BACKWARD, OPTIMIZER, VALIDATION, REST = PARTS = (
 ACTIONS = {  # the last word of a marker -> what it stands for
     "run_training_epoch": REST,
     "train_dataloader_next": DATA,
-    "on_after_batch_transfer": AUGMENTATION,
+    "transfer_batch_to_device": AUGMENTATION,
     "training_step": FORWARD,
     "backward": BACKWARD,
     "optimizer_step": OPTIMIZER,

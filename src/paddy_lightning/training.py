@@ -12,7 +12,13 @@ import pandas as pd
 
 from paddy_lightning import ranks
 from paddy_lightning.atomic import write_json
-from paddy_lightning.build import build, look_for_broken, make_trainer, phases_of, split_readable
+from paddy_lightning.build import (
+    build,
+    make_trainer,
+    phases_of,
+    presize_all,
+    split_readable,
+)
 from paddy_lightning.check import check, num_devices
 from paddy_lightning.checkpoints import Checkpoints
 from paddy_lightning.classifier import Classifier
@@ -25,7 +31,7 @@ from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.interpret import write_interpretation
 from paddy_lightning.model import require_pretrained, set_frozen
-from paddy_lightning.pixels import file_stamps
+from paddy_lightning.pixels import CONTENT, file_stamps
 from paddy_lightning.predict import load_checkpoint, usable_precision
 from paddy_lightning.profiling import EpochProfiler, write_profile
 from paddy_lightning.quiet import heard, leave_out_small_talk
@@ -128,7 +134,7 @@ def _resume(told: TrainConfig) -> Summary:
         data = open_again(run_dir, config.data)
         log.info(describe(data))
         table = csv_table(run_dir / "pictures.csv")
-        refuse_lost(run_dir, look_for_broken(config, data.root, table["file"]))
+        refuse_lost(run_dir, presize_all(config, data.root, table["file"]))
         own = read_config(run_dir)
         if own.data != data.config and not ranks.local_rank():
             save_config(run_dir, replace(own, data=data.config))
@@ -280,13 +286,15 @@ def _run(
 
 @contextmanager
 def told_of_changes(datamodule: PaddyDataModule) -> Iterator[None]:
-    """Say which pictures, none of them presized before, were changed during the block."""
+    """Say which pictures, of those that were not presized before, were changed during the block."""
     pictures = datamodule.pictures
-    files = pd.Series([os.fsdecode(file) for file in pictures.files])
-    before = file_stamps(Path(pictures.root), files)
+    names = [os.fsdecode(file) for file in pictures.files]
+    files = pd.Series([names[row] for row in pictures.decoded_anew()], dtype=object)
+    before = file_stamps(Path(pictures.root), files)[CONTENT]
     yield
-    changed = files[(file_stamps(Path(pictures.root), files) != before).any(axis=1).to_numpy()]
-    if pictures.kept is None and len(changed):
+    after = file_stamps(Path(pictures.root), files)[CONTENT]
+    changed = files[(after != before).any(axis=1).to_numpy()]
+    if len(changed):
         log.warning(
             "%d pictures changed while the run went on, and its numbers cannot be had again: %s",
             *(len(changed), ", ".join(changed[:NAMED])),
