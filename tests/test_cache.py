@@ -290,7 +290,6 @@ def test_jobs_side_by_side_keep_to_the_limit(root: Path, monkeypatch: pytest.Mon
 
 HOLD = """
 import sys, time
-import pandas as pd
 from paddy_lightning.room import hold
 from pathlib import Path
 file = hold(Path(sys.argv[1]))

@@ -48,7 +48,9 @@ class Looker(pl.LightningModule):
         return found
 
 
-def look(stripes: Path, tmp_path: Path, **changes: Any) -> tuple[Looker, PaddyDataModule]:
+def look(
+    stripes: Path, tmp_path: Path, epochs: int = 2, ckpt: Path | None = None, **changes: Any
+) -> tuple[Looker, PaddyDataModule]:
     root = stripes / "train_images"
     resize = changes.pop("resize", Resize.squish)
     datamodule = PaddyDataModule(
@@ -62,14 +64,15 @@ def look(stripes: Path, tmp_path: Path, **changes: Any) -> tuple[Looker, PaddyDa
     looker = Looker()
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_epochs=2,
+        max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=tmp_path,
     )
-    trainer.fit(looker, datamodule=datamodule)
+    trainer.fit(looker, datamodule=datamodule, ckpt_path=ckpt, weights_only=True)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
     return looker, datamodule
 
 
@@ -95,6 +98,19 @@ def test_every_training_picture_once_an_epoch_and_no_validation_picture(
     assert sorted(rows[:48]) == sorted(rows[48:]) == datamodule.train_rows.tolist()
     assert rows[:48] != rows[48:]
     assert set(datamodule.valid_rows).isdisjoint(rows)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_goes_on_in_the_next_epochs_order(
+    stripes: Path, tmp_path: Path, workers: int
+) -> None:
+    """Though its first pictures are fetched before Lightning says which epoch it is."""
+    whole, _ = look(stripes, tmp_path, epochs=3)
+    first, _ = look(stripes, tmp_path, epochs=1)
+    rest, _ = look(stripes, tmp_path, 3, tmp_path / "last.ckpt", num_workers=workers)
+    seen = [batch.index.tolist() for batch in whole.seen["train"]]
+    parts = [batch.index.tolist() for part in (first, rest) for batch in part.seen["train"]]
+    assert parts == seen
 
 
 def test_an_incomplete_batch_is_left_out_unless_it_is_all(stripes: Path, tmp_path: Path) -> None:

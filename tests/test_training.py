@@ -15,16 +15,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from paddy_lightning.augment import Augment
 from paddy_lightning.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.cache import Cache
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
+from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.fine_tune import FineTune
+from paddy_lightning.folders import labelled_table
 from paddy_lightning.predict import predict
+from paddy_lightning.presize import Presize
 from paddy_lightning.profiling import PARTS
 from paddy_lightning.run_log import RunLog
 from paddy_lightning.table import open_data
-from paddy_lightning.training import train
+from paddy_lightning.training import told_of_changes, train
 
 
 def small(stripes: Path, **changes: Any) -> TrainConfig:
@@ -265,6 +270,30 @@ def test_a_size_beyond_presize_is_told(stripes: Path, caplog: pytest.LogCaptureF
     caplog.clear()
     split_readable(small(stripes, size=(48, 40), cache="off"), data)
     assert not caplog.messages
+
+
+def test_changes_of_pictures_that_were_not_presized_are_told(
+    stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a cache that holds some of them, the others."""
+    root = Path(shutil.copytree(stripes / "train_images", tmp_path / "pictures"))
+    table = labelled_table(root)
+    cache = Cache(tmp_path / "cache", root, Presize((48, 40)), 1e9)
+    cache.fill(table["file"][:10], num_workers=1)
+    datamodule = PaddyDataModule(
+        root,
+        table,
+        ["across", "down", "slanted"],
+        Presize((48, 40)),
+        Augment((32, 24), [0.5] * 3, [0.5] * 3),
+        cache.open(table["file"]),
+    )
+    with told_of_changes(datamodule):
+        for file in table["file"].iloc[[3, 30]]:
+            shutil.copy(root / table["file"][59], root / file)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("1 pictures changed")
+    assert caplog.messages[0].endswith(table["file"][30])
 
 
 def test_a_profile_accounts_for_the_whole_epoch(

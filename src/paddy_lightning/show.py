@@ -179,7 +179,7 @@ def _training_pictures(config: TrainConfig) -> tuple[Pictures, list[int]]:
     labels = pd.Categorical(table["label"]).codes.astype(np.int64)
     pictures = Pictures(data.root, table["file"], labels, presize, seed=config.seed)
     rows = np.flatnonzero(~table["is_valid"])
-    return pictures, [row for row, _ in EpochSampler(rows, config.seed, lambda: 0)]
+    return pictures, [row for row, _ in EpochSampler(rows, config.seed)]
 
 
 def _augment(config: TrainConfig) -> Augment:
