@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from paddy_lightning.command_line import child_environment
 from paddy_lightning.config import DataConfig, Source, TrainConfig
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.interpret import interpret
+from paddy_lightning.launch import rank_environment
 from paddy_lightning.locks import alone
 from paddy_lightning.run_folder import (
     LOCK,
@@ -178,10 +180,11 @@ def test_a_summary_that_is_none(tmp_path: Path, content: str) -> None:
 
 
 def test_the_command_is_what_was_typed(
-    run_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And not what became of it on the way to Hydra, or to the processes of several devices."""
-    monkeypatch.setenv("PADDY_COMMAND", "python train.py data.root=a=b")
-    assert command() == "python train.py data.root=a=b"
-    result = run_script("train.py", "data.root=no where", "weights=none", "hydra.run.dir=run")
-    assert result.returncode == 1 and (tmp_path / "run" / "summary.json").exists()
+    monkeypatch.setattr("sys.argv", ["train.py", "data.root='P'"])
+    monkeypatch.setenv("PADDY_COMMAND", "python train.py data.root=P")
+    assert command() == "python train.py data.root=P"
+    assert rank_environment(2)["PADDY_COMMAND"] == command()
+    assert "PADDY_COMMAND" not in child_environment()  # a sweep's job is a command of its own
