@@ -183,8 +183,9 @@ def test_the_library_does_not_import_the_command_line() -> None:
     assert told.stdout == "False\n", told.stderr
 
 
-def test_a_failing_rank_ends_the_others(run_script: Script, stripes: Path) -> None:
+def test_a_failing_rank_ends_the_others(run_script: Script, stripes: Path, tmp_path: Path) -> None:
     words = [f"data.root={stripes}", "arch=resnet10t", "weights=none", "size=40x32", "lr=find"]
     result = run_script("train.py", *words, "trainer.devices=2", "trainer.accelerator=cpu")
     assert result.returncode == 1 and "lr=find: goes with one device" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not list((tmp_path / "outputs").iterdir())

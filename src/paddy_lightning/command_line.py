@@ -119,7 +119,7 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> None:
             raise
         taken = isinstance(error, TakenError) or (run_dir / "summary.json").exists()
         if not taken and HydraConfig.get().output_subdir:
-            if any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra):
+            if "hydra.run.dir=" in os.environ.get(COMMAND, ""):  # typed: ranks are always told one
                 write_json(run_dir / "summary.json", {"status": "failed", "reason": told})
             else:
                 remove_hydras_files(run_dir)
