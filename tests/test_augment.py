@@ -171,6 +171,22 @@ def test_validation_sees_the_whole_picture() -> None:
     assert seen[:8].mean() > 0.9 and seen[-8:].mean() > 0.9 and seen[20:-20].max() == 0
 
 
+@pytest.mark.parametrize("side", [11, 21, 29])
+def test_the_last_row_counts_where_blocks_do_not_fit(side: int) -> None:
+    image = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+    image[:, -1], image[:, :, -1] = 255, 255
+    seen = plain_augment((5, 5)).plain(image)[0, 0]
+    assert (seen[-1] > 0.1).all() and (seen[:, -1] > 0.1).all() and seen[:4, :4].max() < 0.05
+
+
+def test_grey_stays_grey_whatever_the_contrast() -> None:
+    grey = torch.full((500, 8, 8, 3), 128, dtype=torch.uint8)
+    seen = plain_augment((8, 8)).random(grey, torch.arange(500), epoch=0)[:, 0, 4, 4]
+    shift = seen - 128 / 255  # brightness alone, of up to a tenth, in three of four pictures
+    assert shift.abs().max() <= 0.1 + 0.001 and shift.min() < -0.09 and shift.max() > 0.09
+    assert 0.15 < (shift.abs() < 0.001).float().mean() < 0.35
+
+
 def test_normalisation_is_part_of_the_one_colour_map() -> None:
     images = pictures(4, 16, 16)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
