@@ -178,6 +178,12 @@ def test_links_to_elsewhere_are_followed_once(tmp_path: Path) -> None:
     ]
 
 
+def test_odd_names_are_told_in_a_line(tmp_path: Path) -> None:
+    data = opened(tmp_path, "a/1.jpg", "b/1.jpg", "line\nbreak.jpg", "ünï.jpg", "bytes\udcff.jpg")
+    told = "3 pictures lie in no folder of a class: bytes\\udcff.jpg, line\\nbreak.jpg, ünï.jpg"
+    assert describe(data).split("\n")[1:] == [f"data: {told}"]
+
+
 def test_our_own_folders_are_no_classes(tmp_path: Path) -> None:
     runs = ["outputs/run/.hydra/", "outputs/run/figures/x.jpg"]
     runs += ["outputs/sweeps/s/comparison.csv", "outputs/sweeps/s/comparison.jpg"]

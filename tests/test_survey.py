@@ -301,6 +301,7 @@ def test_equal_names_in_two_classes_do_not_hide_each_other() -> None:
     assert list(train_disagreements(listed, labels)) == []
     (missing,) = train_disagreements(listed.drop(index=1), labels)
     assert (missing.path, missing.label) == ("b/1.jpg", "b")
+    assert list(train_disagreements(listed.drop(index=1), labels, frozenset({"b/1.jpg"}))) == []
 
 
 @pytest.mark.parametrize(

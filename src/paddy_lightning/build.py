@@ -24,6 +24,7 @@ from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import OFF, BadImages, Schedule, TrainConfig, plain
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
+from paddy_lightning.listing import some
 from paddy_lightning.model import Network, build_model, resolve_arch
 from paddy_lightning.pixels import Kept
 from paddy_lightning.predict import (
@@ -168,7 +169,7 @@ def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
             log.warning("  %s", problem)
         table = table.drop(index=broken.index).reset_index(drop=True)
         if gone := sorted(set(data.train["label"]) - set(table["label"])):
-            log.warning("no picture of %d classes can be read: %s", len(gone), ", ".join(gone))
+            log.warning("no picture of %d classes can be read: %s", len(gone), some(gone))
         if table["label"].nunique() < 2:
             raise UserError(f"{data.root}: fewer than two classes are left without them")
     return split_as_told(config, table, data.root)

@@ -103,7 +103,7 @@ def _tidied(path: Path) -> pd.DataFrame:
         table = read_table(path, skipinitialspace=True)
     if not isinstance(table.index, pd.RangeIndex):  # rows are longer than the header
         more, whole = table.index.nlevels, table.reset_index()
-        if whole.iloc[:, -more:].eq("").all(axis=None):  # they end with commas
+        if (whole.iloc[:, -more:] == "").all(axis=None):  # they end with commas
             table = whole.iloc[:, :-more].set_axis(table.columns, axis=1)
     ours = {"file", "label", "is_valid"}
     names = [str(name).strip() for name in table.columns]

@@ -44,7 +44,8 @@ def csv_disagreements(data: DataSet, rows: pd.DataFrame) -> pd.DataFrame:
         here = rows[rows["part"] != "test"]
         files = [Path(path).relative_to(data.root).as_posix() for path in here["path"]]
         labels = dict(zip(files, here["label"], strict=True))
-        found += train_disagreements(read_table(train_csv), labels)
+        own_split = data.train[data.train.get("is_valid", pd.Series(False, data.train.index))]
+        found += train_disagreements(read_table(train_csv), labels, frozenset(own_split["file"]))
     if (sample := data.sample_submission) is not None:
         ids = set(read_table(sample).iloc[:, 0])
         test = {Path(path).name for path in rows.loc[rows["part"] == "test", "path"]}
@@ -57,7 +58,9 @@ def csv_disagreements(data: DataSet, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=Disagreement._fields)
 
 
-def train_disagreements(listed: pd.DataFrame, labels: dict[str, str]) -> Iterator[Disagreement]:
+def train_disagreements(
+    listed: pd.DataFrame, labels: dict[str, str], optional: frozenset[str] = frozenset()
+) -> Iterator[Disagreement]:
     """``train.csv`` against the folders; of its columns, that which names pictures is compared.
 
     A name means the files whose paths end with it, so that ``1.jpg`` may be ``a/1.jpg``. Of
@@ -66,6 +69,7 @@ def train_disagreements(listed: pd.DataFrame, labels: dict[str, str]) -> Iterato
     Args:
         listed: The CSV file; names alone are compared where it has no column ``label``.
         labels: Of every file, relative to the folder of the pictures.
+        optional: Files that it need not name: those of a tree to validate on.
     """
     names, meant = _names(listed, labels)
     if not meant:
@@ -90,7 +94,7 @@ def train_disagreements(listed: pd.DataFrame, labels: dict[str, str]) -> Iterato
         file = next((file for file in meant[name] if file not in seen), meant[name][0])
         wrong[file] = label
         seen.add(file)
-    for file in sorted(labels.keys() - seen):
+    for file in sorted(labels.keys() - seen - optional):
         told = "is in the folders but not in train.csv"
         yield Disagreement(file, "train", labels[file], True, told)
     for file in sorted(wrong):

@@ -90,7 +90,7 @@ def look_into(root: Path) -> Listing:
 
 def some(names: Iterable[str]) -> str:
     """A few of many names, and whether there are more."""
-    first = list(islice(names, NAMED + 1))
+    first = [shown(name) for name in islice(names, NAMED + 1)]
     return ", ".join(first[:NAMED]) + (", ..." if len(first) > NAMED else "")
 
 
@@ -99,6 +99,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link in a circle, which is told of as a file that cannot be read
         return False
+
+
+def shown(name: str) -> str:
+    """A name that fits into a line of text: what cannot be printed is escaped."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def by_suffix(files: Iterable[str]) -> Counter[str]:

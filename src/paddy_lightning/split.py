@@ -9,10 +9,10 @@ import pandas as pd
 from paddy_lightning.config import Split, TrainConfig
 from paddy_lightning.duplicates import equal_files
 from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.listing import some
 
 log = logging.getLogger(__name__)
 DUPLICATES = "duplicates"  # the value of group= that is not a column
-NAMED = 5  # of many, as examples
 
 
 def split_table(
@@ -156,7 +156,5 @@ def _say_what_is_missing(table: pd.DataFrame) -> None:
     for side, fate in ((False, "train on"), (True, "validate on")):
         absent = sorted(labels - set(table.loc[table["is_valid"] == side, "label"]))
         if absent:
-            names = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
-            log.warning(
-                "%d of %d classes have no picture to %s: %s", len(absent), len(labels), fate, names
-            )
+            counts = f"{len(absent)} of {len(labels)}"
+            log.warning("%s classes have no picture to %s: %s", counts, fate, some(absent))
