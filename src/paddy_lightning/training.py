@@ -35,6 +35,7 @@ from paddy_lightning.pixels import CONTENT, file_stamps
 from paddy_lightning.predict import load_checkpoint, usable_precision
 from paddy_lightning.profiling import EpochProfiler, write_profile
 from paddy_lightning.quiet import heard, leave_out_small_talk
+from paddy_lightning.reopen import open_again, refuse_lost
 from paddy_lightning.run_folder import (
     Summary,
     closing_line,
@@ -52,8 +53,7 @@ from paddy_lightning.run_log import RunLog, log_hyperparameters
 from paddy_lightning.table import DataSet, describe, open_data
 
 log = logging.getLogger(__name__)
-NAMED = 3  # files in a message
-NOW_AT = "data.root=FOLDER says where they are now"
+NAMED = 3  # changed files in a warning
 
 
 @heard()
@@ -139,33 +139,6 @@ def _resume(told: TrainConfig) -> Summary:
         if own.data != data.config and not ranks.local_rank():
             save_config(run_dir, replace(own, data=data.config))
         return _run(replace(config, data=data.config), run_dir, data, table, earlier)
-
-
-def open_again(run_dir: Path, config: DataConfig) -> DataSet:
-    """The data set of a run that goes on, wherever that is started.
-
-    Raises:
-        UserError: It is not there any more.
-    """
-    best = run_dir / "checkpoints" / "best.ckpt"
-    if not (config.root and Path(config.root).is_absolute()) and best.is_file():
-        # Runs of earlier versions have what was typed in config.yaml, and what was found here.
-        config = DataConfig(**load_checkpoint(best)["hyper_parameters"]["data"])
-    try:
-        return open_data(config)
-    except UserError as error:
-        raise UserError(f"{run_dir}: its pictures are not there ({error}); {NOW_AT}") from error
-
-
-def refuse_lost(run_dir: Path, broken: pd.Series) -> None:
-    """Refuse to go on without all the pictures a run began with.
-
-    Raises:
-        UserError: Some are gone or broken.
-    """
-    if not broken.empty:
-        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
-        raise UserError(f"{run_dir}: {len(broken)} of its pictures are lost ({named}); {NOW_AT}")
 
 
 @heard()
