@@ -1,5 +1,6 @@
 """Files appear whole or not at all; nobody else's are touched, and all is on the disk in time."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,12 @@ def test_on_the_disk_before_it_has_its_name(
     with written_whole(tmp_path / "table.csv") as temporary:
         temporary.write_text("file,label\n")
     assert happened == [f"sync {temporary.name}", "rename to table.csv", f"sync {tmp_path.name}"]
+
+
+def test_any_path_comes_back_from_json(tmp_path: Path) -> None:
+    told = {"run_dir": os.fsdecode(b"caf\xe9 \\ \xc3\xa9 '\""), "text": "\u7a32 \x00"}
+    write_json(tmp_path / "summary.json", told)
+    assert json.loads((tmp_path / "summary.json").read_text("utf-8")) == told
 
 
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:

@@ -166,6 +166,8 @@ def test_a_file_is_no_run_folder(run_script: Script, tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(UserError, match=r"notes\.txt: is a file; name a folder"):
         train(IMPOSSIBLE, file)
+    with pytest.raises(UserError, match="choose another"):
+        train(IMPOSSIBLE, tmp_path / os.fsdecode(b"caf\xe9"))
     for folder in (file, file / "below"):
         result = run_script("train.py", "weights=none", f"hydra.run.dir={folder}")
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1

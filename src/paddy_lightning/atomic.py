@@ -30,9 +30,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Plain values as readable JSON, whole."""
+    """Plain values as readable JSON, whole; paths with bytes that are no text come back as well."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(text, "utf-8", errors="backslashreplace")  # which JSON reads so, too
 
 
 def set_aside(path: Path) -> Path | None:

@@ -66,6 +66,10 @@ def refuse_taken(path: Path) -> None:
     refuse_used(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; name a folder")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: TensorBoard writes to no such name; choose another") from None
     if (path / LOCK).exists():
         with locked(path):
             pass
