@@ -1,6 +1,7 @@
 """Several devices, as two processes on the CPU."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -96,15 +97,18 @@ def two(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_several_devices_from_the_command_line(
     run_script: Script, stripes: Path, two: Path, tmp_path: Path
 ) -> None:
-    """One run folder, complete predictions in order, and an error like one device's."""
+    """One run folder, complete predictions in order, and as much learned as by one device."""
     assert run_script("train.py", *words(stripes), "hydra.run.dir=one").returncode == 0
     assert [path.name for path in two.parent.iterdir()] == ["two"]
     ours, theirs = (pd.read_csv(f / "valid_predictions.csv") for f in (two, tmp_path / "one"))
     assert ours["file"].tolist() == theirs["file"].tolist()
     summary = json.loads((two / "summary.json").read_text())
-    assert summary["status"] == "done" and summary["error_rate"] <= 0.75
+    assert summary["status"] == "done"
     assert summary["command"].startswith("python ") and "'" not in summary["command"]
-    epochs = pd.read_csv(two / "metrics.csv").set_index("epoch")
+    epochs, alone = (
+        pd.read_csv(f / "metrics.csv").set_index("epoch") for f in (two, tmp_path / "one")
+    )
+    assert epochs.loc[4, "train_loss"] < 1.3 * alone.loc[4, "train_loss"] < math.log(3)
     best = epochs.loc[summary["best_epoch"]]
     assert abs(best["valid_loss"] - summary["valid_loss"]) < 1e-4  # of all pictures, each once
     result = run_script("train.py", f"resume={two}")
