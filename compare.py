@@ -11,7 +11,7 @@ from paddy_lightning.config import CompareConfig
 
 def task(config: CompareConfig, run_dir: Path) -> None:
     """Write the comparison, and print it."""
-    from paddy_lightning.compare import run_compare
+    from paddy_lightning.comparison_page import run_compare
 
     run_compare(config, run_dir)
 

@@ -98,3 +98,22 @@ def test_joined_members_are_probabilities(weights: list[float], classes: int) ->
     joined = join_members(members, shares(weights, len(weights)))
     assert (joined.sum(1) - 1).abs().max() < 1e-5
     assert joined.amin() >= min(float(m.amin()) for m in members) - 1e-6
+
+
+def test_members_of_one_name_and_of_other_pictures(tmp_path: Path) -> None:
+    """Told apart by their folders; the same path under another label is another picture."""
+    for name, labels in (("x", "aab"), ("y", "abb")):
+        shares_of_a = [0.9, 0.8, 0.1]
+        table = pd.DataFrame({"file": ["1.jpg", "2.jpg", "3.jpg"], "label": list(labels)})
+        table = table.assign(predicted=list("aab"), confidence=0.9, loss=0.1, a=shares_of_a)
+        (tmp_path / name / "run").mkdir(parents=True)
+        table.assign(b=1 - table["a"]).to_csv(
+            tmp_path / name / "run" / "valid_predictions.csv", index=False
+        )
+    runs = [tmp_path / "x" / "run", tmp_path / "y" / "run"]
+    errors = validation_errors(runs, shares(None, 2))
+    assert errors["run"].tolist() == ["x/run", "y/run", "ensemble"]
+    assert errors["pictures"].tolist() == [2, 2, 2] and errors["error_rate"].tolist() == [0, 0, 0]
+    (runs[0] / "valid_predictions.csv").write_text("picture,label\n1.jpg,a\n")
+    with pytest.raises(UserError, match="has no column file"):
+        validation_errors(runs, shares(None, 2))

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from test_training import small
 
 from paddy_lightning.augment import kornia_augmentations
-from paddy_lightning.config import PredictConfig
+from paddy_lightning.compare import compare
+from paddy_lightning.comparison_page import write_comparison
+from paddy_lightning.config import DataConfig, PredictConfig, Source
 from paddy_lightning.csv_tables import read_table, write_table
 from paddy_lightning.errors import UserError
-from paddy_lightning.interpret import read_predictions
+from paddy_lightning.interpret import interpret, read_predictions
 from paddy_lightning.listing import list_images
-from paddy_lightning.predict import run_predict
+from paddy_lightning.predict import predict, run_predict
 from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.run_folder import read_config
 from paddy_lightning.submission import check_submission, submission
@@ -108,6 +110,36 @@ def test_hostile_names_survive_a_whole_run(stripes: Path, tmp_path: Path) -> Non
     check_submission(
         run / "submission.csv", root / "sample_submission.csv", [str(name) for name in classes]
     )
+
+
+def test_classes_of_any_name_end_as_a_run_that_is_done(
+    stripes: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """In every table, figure and text, without a warning of letters that are missing."""
+    names = ["水稻", "سرطان", "🌾", "$^$", "a$\\x$", "caf\udce9", "line\nbreak", "x" * 200]
+    for number, name in enumerate(names):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for file in sorted((stripes / "train_images" / "down").iterdir())[: 4 + number % 2]:
+            shutil.copy(file, tmp_path / "pictures" / name)
+    config = small(stripes, epochs=1, freeze_epochs=0, split="stratified", folds=4, cache="off")
+    config.data = DataConfig(Source.folder, str(tmp_path / "pictures"))
+    run = tmp_path / "a run|水 $^$"
+    assert train(config, run)["status"] == "done"
+    assert {path.stem for path in (run / "figures").iterdir()} == {
+        *("augmented_batch", "confusion_matrix", "learning_curves", "reliability", "top_losses")
+    }
+    assert not [text for text in caplog.messages if "could not be drawn" in text]
+    assert not [str(warning.message) for warning in recwarn if "lyph" in str(warning.message)]
+    assert read_table(run / "classes.csv")["label"].tolist() == sorted(names)
+    card = (run / "interpretation.md").read_text()
+    assert card.encode() and "\n".join(names[-2:]) not in card
+    interpret(run)
+    assert set(predict(run, tmp_path / "pictures")["label"]) <= set(names)
+    write_comparison(compare([run]), tmp_path)
+    assert r"a run\|水 $^$" in (tmp_path / "comparison.md").read_text()
 
 
 @pytest.mark.parametrize(

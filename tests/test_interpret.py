@@ -17,9 +17,10 @@ from test_training import small
 from paddy_lightning.errors import UserError
 from paddy_lightning.figures import confusion_matrix
 from paddy_lightning.grad_cam import attention
-from paddy_lightning.interpret import advice, error_interval, interpret, look_into
+from paddy_lightning.interpret import interpret, look_into
 from paddy_lightning.model import build_model
 from paddy_lightning.training import train
+from paddy_lightning.valid_right import read_right
 
 FIGURES = {"confusion_matrix", "reliability", "learning_curves", "top_losses"}
 
@@ -67,6 +68,18 @@ def test_the_numbers_agree_with_the_predictions(run: Path) -> None:
     assert (found.reliability["accuracy"] * weights).sum() == pytest.approx(right.mean())
 
 
+def test_each_epoch_keeps_which_pictures_it_got_right(run: Path) -> None:
+    """In the order of the predictions, which are those of the best epoch."""
+    right, epochs = read_right(run), pd.read_csv(run / "metrics.csv")
+    assert list(right) == epochs["epoch"].tolist() == [1, 2, 3, 4]
+    for epoch, error_rate in zip(epochs["epoch"], epochs["error_rate"], strict=True):
+        assert 1 - right[epoch].mean() == pytest.approx(error_rate, abs=1e-6)
+    best = json.loads((run / "summary.json").read_text())["best_epoch"]
+    valid = pd.read_csv(run / "valid_predictions.csv")
+    assert (valid["label"] == valid["predicted"]).tolist() == right[best].astype(bool).tolist()
+    assert read_right(run / "figures") == {}
+
+
 def test_on_demand_from_a_folder_that_was_moved(
     run: Path, tmp_path: Path, run_script: Callable[..., "object"]
 ) -> None:
@@ -90,39 +103,42 @@ def test_on_demand_from_a_folder_that_was_moved(
     assert (moved / "figures" / "top_losses.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("figures.confusion_matrix", "confusion_matrix"),
+        ("figures.learning_curves", "learning_curves"),
+        ("grad_cam.attention", "top_losses"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_ends_nothing(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+    name: str,
+) -> None:
+    moved = shutil.copytree(run, tmp_path / "moved")
+    (moved / "figures" / f"{name}.png").unlink()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no such glyph")
+
+    monkeypatch.setattr(f"paddy_lightning.{place}", fails)
+    assert interpret(moved).summary == look_into(run).summary
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1 and f"{name}.png could not be drawn" in warned[0]
+    drawn = {path.stem for path in (moved / "figures").iterdir()}
+    assert drawn == (FIGURES | {"augmented_batch"}) - {name}
+
+
 def test_what_is_no_finished_run_is_refused(tmp_path: Path, run: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         interpret(tmp_path)
     shutil.copy(run / "config.yaml", tmp_path)
     with pytest.raises(UserError, match="is not done"):
         interpret(tmp_path)
-
-
-def test_an_interval_against_a_published_one() -> None:
-    """Newcombe, Two-sided confidence intervals for the single proportion, 1998, table I."""
-    for wrong, total, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        assert error_interval(wrong, total) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("errors", "losses", "answer"),
-    [
-        ([0.5, 0.4], [1, 1], "too few epochs"),
-        ([0.5, 0.4, 0.3, 0.2, 0.15, 0.1], [6, 5, 4, 3, 2, 1], "train longer"),
-        ([0.3, 0.1, 0.2, 0.3, 0.3, 0.3], [3, 1, 2, 3, 3, 3], "retrain with epochs=2"),
-        ([0.3, 0.2, 0.1, 0.1, 0.1, 0.1], [3, 2, 1, 1.2, 1.3, 1.4], "fine as it is"),
-        ([0.3, 0.2, 0.1, 0.1, 0.1, 0.1], [3, 2, 1, 1, 1, 1], "levelled off"),
-    ],
-)
-def test_advice_on_how_long_to_train(errors: list[float], losses: list[float], answer: str) -> None:
-    frozen = pd.DataFrame({"error_rate": [0.01], "valid_loss": [0.01]})  # must not count
-    epochs = pd.concat([frozen, pd.DataFrame({"error_rate": errors, "valid_loss": losses})])
-    assert answer in advice(epochs, freeze_epochs=1, num_valid=2000)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +176,25 @@ def test_a_matrix_of_many_classes_shows_the_most_confused() -> None:
     figure = confusion_matrix(counts)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == 40 and {"class number 150", "class number 160"} <= set(labels)
+    shares = np.asarray(figure.axes[1].images[0].get_array())
+    row, column = (labels.index(f"class number {number}") for number in (150, 160))
+    assert shares[row, row] == pytest.approx(5 / 14) and shares[row, column] == pytest.approx(
+        9 / 14
+    )
+
+
+def test_shares_of_a_class_count_what_is_not_drawn() -> None:
+    """It is taken for 60 others in turn, of which 39 are drawn: its recall stays .10."""
+    names = [f"c{number:02}" for number in range(60)]
+    counts = pd.DataFrame(np.eye(60, dtype=int), names, names)
+    counts.iloc[0] = 9
+    counts.iloc[0, 0] = 59
+    figure = confusion_matrix(counts)
+    shares = np.asarray(figure.axes[1].images[0].get_array())
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "c00"
+    assert shares[0, 0] == pytest.approx(59 / (59 + 59 * 9))
+    assert "40 most confused of 60" in figure.axes[0].get_xlabel()
+    assert figure.axes[1].images[0].get_clim() == (0, 1)  # the darkest is all, not the most
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The finder: readings equal fastai's, and a search leaves no trace in the run after it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from test_training import small
 
+from paddy_lightning.atomic import write_json
+from paddy_lightning.compare import read_knobs
 from paddy_lightning.config import FIND, Schedule
 from paddy_lightning.errors import UserError
 from paddy_lightning.lr_find import readable, suggestions
-from paddy_lightning.training import find_lr, train
+from paddy_lightning.training import find_lr, resume, train
 
 
 def test_the_four_readings_equal_fastais(golden: Path) -> None:
@@ -52,6 +55,13 @@ def test_a_run_after_the_finder_equals_one_without(stripes: Path, tmp_path: Path
         for name in ("found", "given")
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert (first["lr_found"], second["lr_found"]) == (lr, None)
+    told = [read_knobs(tmp_path / name, run) for name, run in (("found", first), ("given", second))]
+    assert [knobs["lr"] for knobs in told] == ["find", str(lr)]
+    # Stopped at its very end: what goes on with it knows as well that it was found.
+    write_json(tmp_path / "found" / "summary.json", {**first, "status": "failed"})
+    shutil.rmtree(tmp_path / "found" / "checkpoints")
+    assert resume(tmp_path / "found")["lr_found"] == lr
 
 
 def test_a_cycle_can_start_from_a_run(stripes: Path, tmp_path: Path) -> None:

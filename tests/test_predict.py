@@ -9,12 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_training import small
 
 from paddy_lightning.config import DataConfig, Tta, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.predict import find_images, join_views, load_checkpoint, predictions_table
+from paddy_lightning.predict import join_views, load_checkpoint, predict, predictions_table
 from paddy_lightning.submission import submission
 from paddy_lightning.table import open_data
+from paddy_lightning.training import train
+from paddy_lightning.whereabouts import find_images
 
 
 def test_tta_is_fastais(golden: Path) -> None:
@@ -70,6 +73,24 @@ def test_a_submission_with_gaps_is_refused(
         submission(predictions, sample)
 
 
+@pytest.mark.parametrize(
+    ("files", "label", "sample", "why"),
+    [
+        (["1.jpg"], "blast", "image_id\n1.jpg\n", "has only the column image_id"),
+        (["1.jpg"], "", "image_id,label\n1.jpg,\n", "none of its pictures can be read"),
+        (["a/1.jpg", "b/1.jpg"], "blast", "image_id,label\n1.jpg,\n", r"1\.jpg is in two folders"),
+    ],
+)
+def test_what_is_no_submission_is_refused(
+    tmp_path: Path, files: list[str], label: str, sample: str, why: str
+) -> None:
+    (tmp_path / "sample_submission.csv").write_text(sample)
+    with pytest.raises(UserError, match=why):
+        submission(
+            pd.DataFrame({"file": files, "label": label}), tmp_path / "sample_submission.csv"
+        )
+
+
 class Payload:
     """Runs a command when it is unpickled."""
 
@@ -94,17 +115,42 @@ def test_the_flat_test_set_beside_trees_is_predicted(stripes: Path, tmp_path: Pa
     (tmp_path / "Training").symlink_to(stripes / "train_images")
     (tmp_path / "Testing").symlink_to(stripes / "test_images")
     data = open_data(DataConfig("folder", str(tmp_path)))  # type: ignore[arg-type]
-    root, files = find_images(None, {"data": plain(data.config)})
+    root, files, _ = find_images(None, {"data": plain(data.config)})
     assert root == tmp_path / "Testing" and len(files) == 8 and "is_valid" not in data.train
 
 
 def test_what_is_not_predicted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
+    facts = {"data": plain(DataConfig("folder"))}
     with pytest.raises(UserError, match="nowhere: not there"):
-        find_images(tmp_path / "nowhere", {})
+        find_images(tmp_path / "nowhere", facts)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"no pictures in it, but 1 \.txt"):
-        find_images(tmp_path, {})
+        find_images(tmp_path, facts)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.gif")
-    assert find_images(tmp_path, {})[1].tolist() == ["x.gif"]
+    assert find_images(tmp_path, facts)[1].tolist() == ["x.gif"]
     assert caplog.messages == [f"{tmp_path}: left out 1 .txt"]
+
+
+def test_folders_of_any_kind(
+    stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nested, with equal names, with a broken file, with none that can be read, empty."""
+    config = small(stripes, epochs=1, freeze_epochs=0, cache="off")
+    train(config, tmp_path / "run")
+    picture = (stripes / "test_images" / "200000.jpg").read_bytes()
+    odd = tmp_path / "odd"
+    files = ["1.jpg", "a/1.jpg", "a/b/c/1.JPG", "a/b/2.jpg", "z.jpg", "z/水 \udcff.jpg"]
+    for file in files:
+        (odd / file).parent.mkdir(parents=True, exist_ok=True)
+        (odd / file).write_bytes(b"no picture" if file == "z.jpg" else picture)
+    found = predict(tmp_path / "run", odd)
+    assert found["file"].tolist() == sorted(files)
+    assert found["label"].eq("").tolist() == [file == "z.jpg" for file in sorted(files)]
+    assert "z.jpg: cannot be read" in caplog.text and "row without a label" in caplog.text
+    one = predict(tmp_path / "run", odd / "z.jpg")
+    assert one["label"].tolist() == [""] and one["confidence"].isna().all()
+    (tmp_path / "empty").mkdir()
+    for path, why in ((tmp_path / "empty", "no pictures in it"), (tmp_path / "x", "not there")):
+        with pytest.raises(UserError, match=why):
+            predict(tmp_path / "run", path)

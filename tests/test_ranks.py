@@ -25,6 +25,7 @@ from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.launch import free_port, needs_ranks, rank_environment, tell_failure
 from paddy_lightning.ranks import refuse_torchrun
 from paddy_lightning.run_folder import locked, read_summary, save_config, whole_config
+from paddy_lightning.valid_right import read_right
 from paddy_lightning.workers import num_cores
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -111,6 +112,8 @@ def test_several_devices_from_the_command_line(
     assert epochs.loc[4, "train_loss"] < 1.3 * alone.loc[4, "train_loss"] < math.log(3)
     best = epochs.loc[summary["best_epoch"]]
     assert abs(best["valid_loss"] - summary["valid_loss"]) < 1e-4  # of all pictures, each once
+    for epoch, right in read_right(two).items():
+        assert 1 - right.mean() == pytest.approx(epochs.loc[epoch, "error_rate"], abs=1e-6)
     result = run_script("train.py", f"resume={two}")
     assert result.returncode == 1 and "is done" in result.stderr
 

@@ -69,7 +69,7 @@ def assert_equal_runs(run: Path, undisturbed: Path) -> None:
     )
     assert first.keys() == second.keys()
     assert max(float((first[k] - second[k]).abs().max()) for k in first) == 0
-    for table in ("metrics.csv", "valid_predictions.csv", "pictures.csv"):
+    for table in ("metrics.csv", "valid_predictions.csv", "valid_right.csv", "pictures.csv"):
         ours, theirs = (pd.read_csv(folder / table) for folder in (run, undisturbed))
         pd.testing.assert_frame_equal(
             ours.drop(columns=TIMES, errors="ignore"), theirs.drop(columns=TIMES, errors="ignore")

@@ -72,6 +72,7 @@ def test_the_run_folder_holds_all_that_is_needed(run: Path) -> None:
         "pictures.csv",
         "summary.json",
         "valid_predictions.csv",
+        "valid_right.csv",
     }
 
 

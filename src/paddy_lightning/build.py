@@ -187,6 +187,7 @@ def checkpoint_facts(
         "mean": model.mean,
         "std": model.std,
         "data": plain(data.config),
+        "from": str(Path.cwd()),
         **{key: knobs[key] for key in ("presize", "size", "resize", "pad_mode", "draft")},
         **{key: knobs[key] for key in ("min_scale", "augment", "seed", "precision")},
         "config": knobs,

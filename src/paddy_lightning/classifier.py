@@ -59,14 +59,19 @@ class Classifier(pl.LightningModule):
         self._smooth(loss.detach())
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and error rate over the whole validation set, every picture counted once."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss and error rate over the whole validation set, every picture counted once.
+
+        Returns:
+            bool [B], which pictures are right.
+        """
         del batch_idx
         logits = self._logits(batch.image)
         self.accuracy.update(logits, batch.label)
         loss = F.cross_entropy(logits, batch.label)
         self.valid_loss.update(loss * len(batch.label))
         self.num_valid.update(torch.full_like(loss, len(batch.label)))
+        return logits.argmax(1) == batch.label
 
     def on_validation_epoch_end(self) -> None:
         """Log them."""

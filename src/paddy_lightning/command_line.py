@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
     # stoppable in any way, and SIGTERM is what a machine about to go says.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name may hold what a terminal cannot show
+            with suppress(OSError):  # a pipe that was put where a file was open
+                stream.reconfigure(errors="backslashreplace")
     register_schemas()
     os.environ.setdefault(COMMAND, shlex.join(["python", *sys.argv]))
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each

@@ -17,6 +17,8 @@ Size = tuple[int, int]
 COMPETITION = "paddy-disease-classification"
 FIND = "find"  # in place of a learning rate
 OFF = "off"  # in place of a folder for the cache
+# Knobs that may differ between a run and what goes on with it.
+MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
 E = TypeVar("E", bound=StrEnum)
 
 

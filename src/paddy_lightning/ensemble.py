@@ -11,6 +11,7 @@ from torch import Tensor
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import read_predictions
+from paddy_lightning.run_folder import short_names
 
 
 def shares(weights: Sequence[float] | None, members: int) -> list[float]:
@@ -56,15 +57,16 @@ def validation_errors(runs: Sequence[Path], weights: Sequence[float]) -> pd.Data
         A row a member and a last one for the ensemble: ``run, pictures, error_rate``; no rows
         where no picture validated all of them, as with folds.
     """
-    tables = [read_predictions(run / "valid_predictions.csv").set_index("file") for run in runs]
+    key = ["file", "label"]  # the same name under another label is another picture
+    tables = [read_predictions(run / "valid_predictions.csv").set_index(key) for run in runs]
     common = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not common:
         return pd.DataFrame(columns=["run", "pictures", "error_rate"])
-    tables = [table.loc[common] for table in tables]
-    class_names = list(tables[0].columns[4:])
+    tables = [table.loc[common].reset_index() for table in tables]
+    class_names = list(tables[0].columns[5:])
     members = [torch.tensor(table[class_names].to_numpy()) for table in tables]
     best = join_members(members, weights).argmax(1).numpy()
     said = [*(table["predicted"] for table in tables), np.array(class_names)[best]]
-    names = [*(run.name for run in runs), "ensemble"]
+    names = [*short_names(runs), "ensemble"]
     errors = [float((labels != tables[0]["label"]).mean()) for labels in said]
     return pd.DataFrame({"run": names, "pictures": len(common), "error_rate": errors})

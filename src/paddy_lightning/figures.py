@@ -1,5 +1,7 @@
 """Figures: drawn without a screen, saved whole, shown in TensorBoard as well."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +9,13 @@ import numpy as np
 import pandas as pd
 
 from paddy_lightning.atomic import written_whole
+from paddy_lightning.faults import sentence_of
+from paddy_lightning.lettering import legible, lettering, width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
 DPI = 120
 MAX_CLASSES = 40  # that a confusion matrix can show legibly
 NUMBERED = 20  # classes up to which its cells bear numbers
@@ -24,51 +29,77 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save_figures(
-    run_dir: Path, figures: dict[str, "Figure"], text: dict[str, str] | None = None
+    run_dir: Path,
+    drawings: dict[str, "Callable[[], Figure | None]"],
+    text: dict[str, str] | None = None,
 ) -> None:
-    """Write ``figures/<name>.png``; the same, and texts, go to the TensorBoard log there."""
+    """Write ``figures/<name>.png``; the same, and texts, go to the TensorBoard log there.
+
+    Args:
+        run_dir: The run folder.
+        drawings: How each is made; None for one that there is nothing to draw of.
+        text: Markdown.
+    """
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(run_dir)) as writer:  # type: ignore[no-untyped-call]
-        for name, figure in figures.items():
-            with written_whole(run_dir / "figures" / f"{name}.png") as temporary:
-                figure.savefig(temporary, format="png")
-            writer.add_figure(name, figure)  # type: ignore[no-untyped-call]
+        for name, make in drawings.items():
+            draw(run_dir / "figures" / f"{name}.png", make, writer)
         for name, content in (text or {}).items():
             writer.add_text(name, content)  # type: ignore[no-untyped-call]
 
 
+def draw(path: Path, make: "Callable[[], Figure | None]", writer: Any = None) -> None:
+    """Write a figure as PNG and, where there is one, to a TensorBoard log.
+
+    What it is of is worth more than the figure: one that cannot be drawn is told as a warning, and
+    ends nothing.
+    """
+    try:
+        if (figure := make()) is None:
+            return
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format="png")
+        if writer:
+            writer.add_figure(path.stem, figure)
+    except Exception as error:  # fonts, libraries, memory, disks
+        why = sentence_of(error) or f"{type(error).__name__}: {error}"
+        log.warning("the figure %s could not be drawn: %s", path, why)
+
+
 def confusion_matrix(matrix: pd.DataFrame) -> "Figure":
     """Counts, and shares of each actual class; of many classes the most confused."""
+    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    predicted = "predicted"
     if len(matrix) > MAX_CLASSES:
         errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
         chosen = errors.nlargest(MAX_CLASSES).index.sort_values()
-        matrix = matrix.loc[chosen, chosen]
-    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+        predicted += f" (the {MAX_CLASSES} most confused of {len(matrix)} classes)"
+        matrix, shares = matrix.loc[chosen, chosen], shares.loc[chosen, chosen]
     cells = 0.42 * min(max(len(matrix), 4), 18)
-    names = 1.1 + 0.095 * max(len(str(name)) for name in matrix)  # room for them and the titles
+    names = 1.1 + 0.095 * max(width(legible(name)) for name in matrix)  # and room for the titles
     figure = new_figure(2 * (cells + names), cells + names + 0.5)
-    for axes, values, name, form in zip(
+    for axes, values, name, form, darkest in zip(
         figure.subplots(1, 2), (matrix, shares), ("pictures", "share of the actual class"),
-        ("{:.0f}", "{:.2f}"), strict=True,
+        ("{:.0f}", "{:.2f}"), (matrix.to_numpy().max(), 1), strict=True,
     ):  # fmt: skip
-        _draw_matrix(axes, values, form)
-        axes.set(title=name, xlabel="predicted", ylabel="actual")
+        _draw_matrix(axes, values, form, darkest)
+        axes.set(title=name, xlabel=predicted, ylabel="actual")
     return figure
 
 
-def _draw_matrix(axes: Any, values: pd.DataFrame, form: str) -> None:
-    axes.imshow(values, cmap="Blues", vmin=0, aspect="auto")  # square cells would not fit
-    places = range(len(values))
-    small = {"fontsize": 9 if len(values) <= NUMBERED else 6}
-    axes.set_xticks(places, values.columns, rotation=90, **small)
-    axes.set_yticks(places, values.index, **small)
+def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> None:
+    # Square cells would not fit.
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=darkest, aspect="auto")
+    places, names = range(len(values)), [legible(name) for name in values]
+    style = {"fontsize": 9 if len(values) <= NUMBERED else 6, **lettering(*values)}
+    axes.set_xticks(places, names, rotation=90, **style)
+    axes.set_yticks(places, names, **style)
     if len(values) > NUMBERED:
         return
-    middle = values.to_numpy().max() / 2
     for row, column in zip(*np.nonzero(values.to_numpy()), strict=True):
         value = values.iat[row, column]
-        colour = "white" if value > middle else "black"
+        colour = "white" if value > darkest / 2 else "black"
         size = 8 if len(values) <= 12 else 6
         axes.text(
             column, row, form.format(value), ha="center", va="center", color=colour, size=size
@@ -122,8 +153,10 @@ def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]
         extent = (width - 0.5, 2 * width - 0.5, height - 0.5, -0.5)
         axes.imshow(heat, cmap="inferno", alpha=0.55, extent=extent)
         axes.set(xlim=(-0.5, 2 * width - 0.5), ylim=(height - 0.5, -0.5))
-        said = f"{row['predicted']} ({row['confidence']:.2f})"
-        axes.set_title(f"{said}\nis {row['label']}, loss {row['loss']:.2f}", fontsize=9)
+        names = row["predicted"], row["label"]
+        said, label = map(legible, names)
+        title = f"{said} ({row['confidence']:.2f})\nis {label}, loss {row['loss']:.2f}"
+        axes.set_title(title, fontsize=9, **lettering(*names))
     return figure
 
 
@@ -147,5 +180,6 @@ def contact_sheet(rows: pd.DataFrame, classes: int = 10, each: int = 6) -> "Figu
             size = (max(1, round(row["height"] * scale)), max(1, round(row["width"] * scale)))
             turned = row["orientation"] in (5, 6, 7, 8)
             axes.imshow(open_presized(Path(row["path"]), Presize(size[::-1] if turned else size)))
-        line[0].text(-0.08, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+        beside = {"transform": line[0].transAxes, "ha": "right", "va": "center"}
+        line[0].text(-0.08, 0.5, legible(name), **beside, **lettering(name))
     return figure

@@ -11,12 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from paddy_lightning.build import kept_pictures
-from paddy_lightning.config import DataConfig, TrainConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.datamodule import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import Network
 from paddy_lightning.predict import augment_of, load_checkpoint, load_module, presize_of
-from paddy_lightning.table import open_data
+from paddy_lightning.whereabouts import data_of
 
 log = logging.getLogger(__name__)
 Picture = tuple[np.ndarray, np.ndarray]  # uint8 [height, width, 3]; float32 [height, width] in 0..1
@@ -35,7 +35,7 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
     checkpoint = load_checkpoint(run_dir)
     facts = checkpoint["hyper_parameters"]
     try:
-        root = open_data(DataConfig(**facts["data"])).root
+        root = data_of(facts).root
         no_labels = np.full(len(rows), -1)
         kept = kept_pictures(TrainConfig(**facts["config"]), root, rows)
         pictures = Pictures(root, rows["file"], no_labels, presize_of(facts), kept)

@@ -5,22 +5,27 @@ highest losses, ``checkpoints/best.ckpt`` and the data set, as far as it is stil
 """
 
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from paddy_lightning.advice import advice
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import InterpretConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
+from paddy_lightning.evidence import error_interval
+from paddy_lightning.lettering import printable
 from paddy_lightning.run_folder import locked, read_config, read_summary
+from paddy_lightning.valid_right import read_right
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
-CONFIDENCE = 0.95  # of the interval around an error rate
 CARD = "interpretation.md"
 EDGES = [step / 10 for step in range(11)]  # of the bins of the reliability diagram
 TOP_LOSSES = 9
@@ -74,7 +79,7 @@ def run_interpret(config: InterpretConfig) -> None:
     if not config.run:
         raise UserError("say which run, with run=RUN_FOLDER")
     interpret(config.run)
-    log.info("%s\neverything is in %s", Path(config.run, CARD).read_text(), config.run)
+    log.info("%s\neverything is in %s", Path(config.run, CARD).read_text("utf-8"), config.run)
 
 
 def write_interpretation(run_dir: Path) -> Interpretation:
@@ -87,16 +92,20 @@ def write_interpretation(run_dir: Path) -> Interpretation:
     write_table(run_dir / "confused.csv", found.confused)
     card = text_card(run_dir, found)
     with written_whole(run_dir / CARD) as temporary:
-        temporary.write_text(card)
-    drawn = {
-        "confusion_matrix": figures.confusion_matrix(found.matrix),
-        "reliability": figures.reliability(found.reliability, found.summary["calibration_error"]),
-        "learning_curves": figures.learning_curves(found.epochs),
+        temporary.write_text(card, encoding="utf-8")
+
+    def top_losses() -> "Figure | None":
+        pictures = picture_top_losses(run_dir, found.top_losses)
+        return figures.top_losses(found.top_losses, pictures) if pictures else None
+
+    gap = found.summary["calibration_error"]
+    drawings = {
+        "confusion_matrix": lambda: figures.confusion_matrix(found.matrix),
+        "reliability": lambda: figures.reliability(found.reliability, gap),
+        "learning_curves": lambda: figures.learning_curves(found.epochs),
+        "top_losses": top_losses,
     }
-    pictures = picture_top_losses(run_dir, found.top_losses)
-    if pictures:
-        drawn["top_losses"] = figures.top_losses(found.top_losses, pictures)
-    figures.save_figures(run_dir, drawn, text={"interpretation": card})
+    figures.save_figures(run_dir, drawings, text={"interpretation": card})
     if summary := read_summary(run_dir):
         write_json(run_dir / "summary.json", summary | found.summary)
     return found
@@ -128,7 +137,7 @@ def look_into(run_dir: Path) -> Interpretation:
         # Over the classes that are there: one without pictures has no F1.
         "macro_f1": float(classes.loc[classes["support"] > 0, "f1"].mean()),
         "calibration_error": float((gap * bins["count"]).sum() / len(valid)),
-        "advice": advice(epochs, read_config(run_dir).freeze_epochs, len(valid)),
+        "advice": advice(epochs, read_right(run_dir), read_config(run_dir).freeze_epochs),
     }
     top = valid.nlargest(TOP_LOSSES, "loss").reset_index(drop=True)
     return Interpretation(summary, classes, confused_pairs(matrix), matrix, bins, top, epochs)
@@ -138,20 +147,20 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """``valid_predictions.csv`` of a run.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or it is another table.
     """
     if not path.is_file():
         raise UserError(f"{path}: not there; has the run come to its end?")
     names = dict.fromkeys(("file", "label", "predicted"), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False, encoding_errors="surrogateescape")
-
-
-def error_interval(wrong: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of an error rate, honest for few pictures and for rates near 0."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(wrong, total).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+    try:
+        table = pd.read_csv(
+            path, dtype=names, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from error
+    if missing := sorted(set(names) - set(table)):
+        raise UserError(f"{path}: has no column {missing[0]}, and is none of our predictions")
+    return table
 
 
 def confused_pairs(matrix: pd.DataFrame) -> pd.DataFrame:
@@ -181,36 +190,6 @@ def reliability(valid: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def advice(epochs: pd.DataFrame, freeze_epochs: int, num_valid: int) -> str:
-    """One line on "how long to train?", from the epochs after the frozen ones.
-
-    Two errors count as different when they lie more than one standard error of the better one
-    apart, ``sqrt(e (1 - e) / num_valid)``, and by one picture at least. In this order:
-
-    1. fewer than three such epochs: too few to tell;
-    2. the last error is worse than the best: retrain from scratch with fewer epochs;
-    3. the last third brought an error better than any before it: still improving, train longer;
-    4. the last loss is more than 5 % above the lowest: the network grows too sure of itself, but
-       the error is what counts: fine;
-    5. otherwise it has levelled off.
-    """
-    unfrozen = epochs.iloc[freeze_epochs:].reset_index(drop=True)
-    if len(unfrozen) < 3:
-        return "too few epochs to tell whether longer would help"
-    error, loss = unfrozen["error_rate"], unfrozen["valid_loss"]
-    best = float(error.min())
-    margin = max(math.sqrt(best * (1 - best) / num_valid), 1 / num_valid)
-    last_third = len(error) - math.ceil(len(error) / 3)
-    if error.iloc[-1] > best + margin:
-        count = int(error.to_numpy().argmin()) + 1
-        return f"the error grew again after {count} unfrozen epochs: retrain with epochs={count}"
-    if error.iloc[last_third:].min() < error.iloc[:last_third].min() - margin:
-        return "the error was still falling at the end: train longer"
-    if loss.iloc[-1] > 1.05 * loss.min():
-        return "the loss rose at the end but the error did not: fine as it is"
-    return "the error has levelled off: longer training is unlikely to help"
-
-
 def text_card(run_dir: Path, found: Interpretation) -> str:
     """The run on one page, as Markdown."""
     summary = read_summary(run_dir) | found.summary
@@ -229,8 +208,8 @@ def text_card(run_dir: Path, found: Interpretation) -> str:
         "",
     ]
     pairs = found.confused.head(PAIRS_TOLD).itertuples(index=False)
-    lines += [f"- {label}, {predicted}, {count}" for label, predicted, count in pairs] or ["- none"]
-    return "\n".join([*lines, "", f"`{summary.get('command')}`", ""])
+    lines += ["- " + ", ".join(map(printable, pair)) for pair in pairs] or ["- none"]
+    return "\n".join([*lines, "", f"`{printable(summary.get('command'))}`", ""])
 
 
 def _error_rate(found: Interpretation) -> float:

@@ -1,7 +1,6 @@
 """Checkpoints -> probabilities -> CSV files; test-time augmentation."""
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,18 +17,17 @@ from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import DataConfig, PadMode, PredictConfig, Resize, Tta
+from paddy_lightning.config import PadMode, PredictConfig, Resize, Tta, read_enum
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
-from paddy_lightning.listing import by_suffix, look_into, told
 from paddy_lightning.model import build_model
-from paddy_lightning.prediction_report import report, report_members
+from paddy_lightning.prediction_report import report_errors, report_members, report_top
 from paddy_lightning.presize import Presize
 from paddy_lightning.quiet import heard, leave_out_small_talk
 from paddy_lightning.submission import submission
-from paddy_lightning.table import DataSet, open_data
+from paddy_lightning.whereabouts import ToPredict, find_images, trained_on
 from paddy_lightning.workers import default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)
@@ -67,10 +65,8 @@ def predict(
         UserError: No such run, no pictures, or members that do not go together.
     """
     runs = [run] if isinstance(run, (str, Path)) else list(run)
-    config = PredictConfig(runs, tta=str(tta), batch_size=batch_size, num_workers=num_workers)
-    config.images = None if images is None else str(images)
-    config.ensemble_weights = None if ensemble_weights is None else list(ensemble_weights)
-    return _predict(config)[0]
+    tta = read_enum("tta", Tta, tta)
+    return _predict(runs, images, tta, batch_size, num_workers, ensemble_weights)[0]
 
 
 def run_predict(config: PredictConfig) -> Path:
@@ -87,33 +83,52 @@ def run_predict(config: PredictConfig) -> Path:
     check_counts(config, batch_size=1, num_workers=0)
     if config.output and Path(config.output).is_file():
         raise UserError(f"output={config.output}: is a file; name a folder")
-    runs = config.ckpt if isinstance(config.ckpt, list) else [config.ckpt]
+    runs = [str(run) for run in (config.ckpt if isinstance(config.ckpt, list) else [config.ckpt])]
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
-    predictions, data = _predict(config)
-    if config.images is None and (sample := open_data(data).sample_submission):
+    how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights)
+    predictions, sample = _predict(runs, config.images, *how)
+    written = _write_csv(output / "predictions.csv", predictions)
+    if sample is not None:
         _write_csv(output / "submission.csv", submission(predictions, sample))
-    return _write_csv(output / "predictions.csv", predictions)
+    return written
 
 
-def _predict(config: PredictConfig) -> tuple[pd.DataFrame, DataConfig]:
-    """The table of predictions, and the data of the first member."""
-    runs = [str(run) for run in (config.ckpt if isinstance(config.ckpt, list) else [config.ckpt])]
-    weights = shares(config.ensemble_weights, len(runs))
+def _predict(
+    runs: Sequence[str | Path],
+    images: str | Path | None,
+    tta: Tta,
+    batch_size: int,
+    num_workers: int | None,
+    ensemble_weights: Sequence[float] | None,
+) -> tuple[pd.DataFrame, Path | None]:
+    """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
+    weights = shares(ensemble_weights, len(runs))
     checkpoints = [load_checkpoint(run) for run in runs]
-    check_members(checkpoints, runs)
-    facts = checkpoints[0]["hyper_parameters"]
-    root, files = find_images(config.images, facts)
-    log.info("data: %d pictures in %s", len(files), root)
-    members = [_predict_files(checkpoint, root, files, config) for checkpoint in checkpoints]
-    joined = [join_views(views, config.tta) for views in members]
-    predictions = predictions_table(files, join_members(joined, weights), facts["class_names"])
+    check_members(checkpoints, [str(run) for run in runs])
+    every_fact = [checkpoint["hyper_parameters"] for checkpoint in checkpoints]
+    class_names = every_fact[0]["class_names"]
+    pictures = find_images(images, every_fact[0])
+    log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
+    members = [
+        _predict_files(checkpoint, pictures, tta, batch_size, num_workers)
+        for checkpoint in checkpoints
+    ]
+    joined = join_members([join_views(views, tta) for views in members], weights)
+    predictions = predictions_table(pictures.files, joined, class_names)
+    folders = [_run_folder(Path(run)) for run in runs]
     if len(runs) > 1:
-        report_members([_run_folder(Path(run)) for run in runs], weights)
-    plain = join_members([join_views(views, Tta.off) for views in members], weights)
-    report(predictions, plain, config, facts["class_names"])
-    return predictions, DataConfig(**facts["data"])
+        report_members(folders, weights)
+    if len(predictions) == 1:
+        report_top(predictions, class_names)
+    if images is not None:
+        plain = join_members([join_views(views, Tta.off) for views in members], weights)
+        without_tta = predictions_table(pictures.files, plain, class_names)["label"]
+        pairs = zip(folders, every_fact, strict=True)
+        trained = np.any([trained_on(*pair, pictures) for pair in pairs], axis=0)
+        report_errors(predictions, without_tta, tta, class_names, trained)
+    return predictions, pictures.sample
 
 
 def load_checkpoint(run: str | Path) -> dict[str, Any]:
@@ -143,31 +158,6 @@ def load_module(checkpoint: dict[str, Any]) -> Classifier:
     module = Classifier(model, num_classes)
     module.load_state_dict(checkpoint["state_dict"])
     return module
-
-
-def find_images(images: str | Path | None, facts: dict[str, Any]) -> tuple[Path, pd.Series]:
-    """The folder and the files, relative to it, that are to be predicted.
-
-    Raises:
-        UserError: There are none.
-    """
-    if images is None:
-        data: DataSet = open_data(DataConfig(**facts["data"]))
-        if data.test_root is None:
-            raise UserError(f"{data.config.root}: has no test pictures; name some with images=")
-        images = data.test_root
-    path = Path(images)
-    if os.path.isfile(path):  # noqa: PTH113  (Path's raises where a folder above is closed)
-        return path.parent, pd.Series([path.name])
-    if not os.path.isdir(path):  # noqa: PTH112
-        raise UserError(f"images={path}: not there")
-    found = look_into(path)
-    others = told(by_suffix(found.others))
-    if not found.pictures:
-        raise UserError(f"images={path}: no pictures in it" + (f", but {others}" if others else ""))
-    for remark in [*([f"left out {others}"] if others else []), *found.remarks]:
-        log.info("%s: %s", path, remark)
-    return path, pd.Series(found.pictures)
 
 
 def predict_views(module: Classifier, datamodule: PaddyDataModule, precision: str) -> Tensor:
@@ -227,9 +217,13 @@ def predictions_table(
 
 
 def _predict_files(
-    checkpoint: dict[str, Any], root: Path, files: pd.Series, config: PredictConfig
+    checkpoint: dict[str, Any],
+    pictures: ToPredict,
+    tta: Tta,
+    batch_size: int,
+    num_workers: int | None,
 ) -> Tensor:
-    facts = checkpoint["hyper_parameters"]
+    facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
     module = load_module(checkpoint)
     datamodule = PaddyDataModule(
         root,
@@ -237,14 +231,14 @@ def _predict_files(
         facts["class_names"],
         presize_of(facts),
         augment_of(facts),
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         num_workers=fitting_workers(
             # A worker costs more than eight files.
-            min(default_num_workers(config.num_workers), len(files) // 8),
+            min(default_num_workers(num_workers), len(files) // 8),
             tuple(facts["presize"]),
-            config.batch_size,
+            batch_size,
         ),
-        tta=0 if config.tta is Tta.off else TTA_VIEWS,
+        tta=0 if tta is Tta.off else TTA_VIEWS,
         pass_unread=True,
     )
     views = predict_views(module, datamodule, facts["precision"])

@@ -5,32 +5,62 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from paddy_lightning.config import PredictConfig, Tta
+from paddy_lightning.config import Tta
 from paddy_lightning.ensemble import validation_errors
 from paddy_lightning.errors import UserError
+from paddy_lightning.lettering import printable
 
 log = logging.getLogger(__name__)
 
 
-def report(
-    predictions: pd.DataFrame, plain: Tensor, config: PredictConfig, class_names: list[str]
+def report_top(predictions: pd.DataFrame, class_names: list[str]) -> None:
+    """Tell the three likeliest classes of a single picture that could be read."""
+    top = predictions[class_names].iloc[0].dropna().nlargest(3)
+    if len(top):
+        told = "  ".join(f"{printable(name)} {share:.4f}" for name, share in top.items())
+        log.info("%s: %s", printable(predictions.loc[0, "file"]), told)
+
+
+def report_errors(
+    predictions: pd.DataFrame,
+    without_tta: pd.Series,
+    tta: Tta,
+    class_names: list[str],
+    trained: np.ndarray,
 ) -> None:
-    """Tell the terminal: the top three of a single picture, the errors where labels are at hand."""
-    if len(predictions) == 1:
-        top = predictions[class_names].iloc[0].nlargest(3)
-        log.info(
-            "%s: %s", predictions.loc[0, "file"], "  ".join(f"{n} {p:.4f}" for n, p in top.items())
-        )
+    """Tell the errors where pictures lie in folders of their classes, and what they are worth.
+
+    Args:
+        predictions: As ``predict`` returns them.
+        without_tta: The labels without test-time augmentation.
+        tta: How the predictions were made.
+        class_names: That the network knows.
+        trained: bool [N], which pictures it trained on.
+    """
+    read = predictions["label"] != ""
     folders = predictions["file"].str.split("/").str[0]
-    if config.images is None or not folders.isin(class_names).all():
+    ways = {"error_rate": without_tta}
+    if tta is not Tta.off:
+        ways[f"error_rate with tta={tta}"] = predictions["label"]
+    judged = bool(folders.isin(class_names).all() and read.any())
+    if judged:
+        for way, labels in ways.items():
+            log.info("%s %.4f", way, (labels != folders)[read].mean())
+        if not read.all():
+            log.info("  of the %d that can be read; %d cannot", read.sum(), (~read).sum())
+    if not trained.any():
         return
-    without_tta = np.array(class_names)[plain.argmax(1).numpy()]
-    log.info("error_rate %.4f", (without_tta != folders).mean())
-    if config.tta is not Tta.off:
-        error = (predictions["label"] != folders).mean()
-        log.info("error_rate with tta=%s %.4f", config.tta, error)
+    log.warning(
+        "%d of the %d pictures are, by their paths, among those it trained on%s",
+        *(trained.sum(), len(trained), "; their error is too good" if judged else ""),
+    )
+    others = read & ~trained
+    if judged and others.any():
+        for way, labels in ways.items():
+            log.info(
+                "%s %.4f of the other %d", way, (labels != folders)[others].mean(), others.sum()
+            )
 
 
 def report_members(runs: list[Path], weights: list[float]) -> None:

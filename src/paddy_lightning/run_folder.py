@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -155,6 +155,14 @@ def read_summary(run_dir: Path) -> Summary:
         return dict(json.loads(path.read_text())) if path.is_file() else {}
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); move it away") from error
+
+
+def short_names(run_dirs: Sequence[Path]) -> list[str]:
+    """The last parts of the paths of several run folders, as few as tell them apart."""
+    parts = [run_dir.resolve().parts for run_dir in run_dirs]
+    depths = range(1, max(map(len, parts)) + 1)
+    ways = (["/".join(path[-depth:]) for path in parts] for depth in depths)
+    return next((names for names in ways if len({*names}) == len(names)), [*map(str, run_dirs)])
 
 
 def locked(run_dir: Path) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.datamodule import Batch
 from paddy_lightning.errors import UserError
+from paddy_lightning.lettering import printable
 from paddy_lightning.run_folder import Summary
 from paddy_lightning.show import mosaic
 
@@ -143,6 +144,7 @@ class RunLog(pl.Callback):
 def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:
     """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
     knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
+    knobs = {k: printable(v) if isinstance(v, str) else v for k, v in knobs.items()}
     knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
     names = (
         *("error_rate", "error_low", "error_high", "tta_error_rate", "valid_loss", "macro_f1"),

@@ -68,7 +68,8 @@ def run_show(config: SurveyConfig, run_dir: Path) -> None:
     log.info("%s", stages.to_string(index=False))
     if not stages["problem"].eq("").all():
         raise SystemExit(1)
-    save_figures(run_dir, {"resize_methods": show_resize(config)})
+    methods = show_resize(config)
+    save_figures(run_dir, {"resize_methods": lambda: methods})
     for name, unique in (("batch", False), ("one_picture", True)):
         with written_whole(run_dir / "figures" / f"{name}.png") as temporary:
             show_batch(config, unique).save(temporary, "PNG")

@@ -17,25 +17,53 @@ def submission(predictions: pd.DataFrame, sample: Path) -> pd.DataFrame:
     A picture that could not be read gets the commonest label: a submission wants every row.
 
     Raises:
-        UserError: The pictures are not those of the sample.
+        UserError: The pictures are not those of the sample, or none of them could be read.
     """
-    ids = read_table(sample)
-    id_column, label_column = ids.columns[:2]
-    labels = predictions.set_index(predictions["file"].str.split("/").str[-1])["label"]
-    if set(ids[id_column]) != set(labels.index) or not labels.index.is_unique:
-        wrong = sorted(set(ids[id_column]) ^ set(labels.index))
+    ids = _ids(sample)
+    names = _names(predictions["file"])
+    if (twice := names[names.duplicated()]).size:
+        raise UserError(f"{sample}: wants one picture an id; {twice.iloc[0]} is in two folders")
+    if wrong := sorted(set(ids.iloc[:, 0]) ^ set(names)):
         raise UserError(
             f"{sample}: its ids are not the predicted pictures ({len(wrong)} differ, such as"
             f" {', '.join(wrong[:3])}); is a picture missing?"
         )
+    labels = predictions.set_index(names)["label"]
     unread = labels == ""
+    if unread.all():
+        raise UserError(f"{sample}: none of its pictures can be read; there is nothing to hand in")
     if unread.any():
         commonest = labels[~unread].mode().iloc[0]
         log.warning("the submission says %s, the commonest, for the unread ones", commonest)
         labels = labels.where(~unread, commonest)
+    id_column, label_column = ids.columns[:2]
     return pd.DataFrame(
         {id_column: ids[id_column], label_column: labels.loc[ids[id_column]].to_numpy()}
     )
+
+
+def fits(files: pd.Series, sample: Path) -> bool:
+    """Whether a sample asks for these pictures and no others.
+
+    Raises:
+        UserError: It is no sample.
+    """
+    names = _names(files)
+    return not names.duplicated().any() and set(names) == set(_ids(sample).iloc[:, 0])
+
+
+def _ids(sample: Path) -> pd.DataFrame:
+    ids = read_table(sample)
+    if len(ids.columns) < 2:
+        raise UserError(
+            f"{sample}: has only the column {ids.columns[0]}; a sample has ids and labels"
+        )
+    return ids
+
+
+def _names(files: pd.Series) -> pd.Series:
+    """The ids of pictures: the names of their files."""
+    return files.str.split("/").str[-1]
 
 
 def check_submission(path: Path, sample: Path, class_names: list[str]) -> None:

@@ -55,8 +55,7 @@ def run_survey(config: SurveyConfig, run_dir: Path) -> None:
     table = split_as_told(config, data.train, data.root)
     rows = survey(data, table, cores_to_use(config.num_workers))
     write_table(run_dir / "survey.csv", rows)
-    if (sheet := contact_sheet(rows)) is not None:
-        save_figures(run_dir, {"pictures": sheet})
+    save_figures(run_dir, {"pictures": lambda: contact_sheet(rows)})
     log.info("%s\n\neverything is in %s", report(rows), run_dir)
     if rows["mend"].any():
         raise SystemExit(1)

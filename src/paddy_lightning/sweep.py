@@ -29,14 +29,12 @@ from omegaconf import DictConfig, OmegaConf
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import check
 from paddy_lightning.command_line import SWEPT, child_environment, end_child, explain
-from paddy_lightning.config import FIND, TrainConfig, plain
+from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.run_folder import from_anywhere, read_config, read_summary
 from paddy_lightning.table import open_data
 
 log = logging.getLogger(__name__)
-# What may differ between a run and what goes on with it.
-MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
 
 
 def in_sweep() -> bool:
@@ -163,7 +161,8 @@ class Sweep(Callback):
         Raises:
             SystemExit: 1, if a job failed.
         """
-        from paddy_lightning.compare import compare, find_runs, write_comparison
+        from paddy_lightning.compare import compare, find_runs
+        from paddy_lightning.comparison_page import write_comparison
 
         folder = Path(config.hydra.sweep.dir)
         found = compare(find_runs(folder))

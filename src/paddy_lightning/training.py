@@ -51,6 +51,7 @@ from paddy_lightning.run_folder import (
 )
 from paddy_lightning.run_log import RunLog, log_hyperparameters
 from paddy_lightning.table import DataSet, describe, open_data
+from paddy_lightning.valid_right import ValidRight
 
 log = logging.getLogger(__name__)
 NAMED = 3  # changed files in a warning
@@ -82,12 +83,14 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         log.info(describe(data))
         config = from_anywhere(config, data.config)
         table = split_readable(config, data)
+        found = None
         if config.lr == FIND:
             if ranks.local_rank() is not None:
                 raise UserError("lr=find: goes with one device; run lr_find.py, and give its rate")
-            config = replace(config, lr=_find_lr(config, folder, data, table)["valley"])
-            log.info("lr=find: %.2e, the valley", config.lr)
-        return _run(config, folder, data, table)
+            found = _find_lr(config, folder, data, table)["valley"]
+            config = replace(config, lr=found)
+            log.info("lr=find: %.2e, the valley", found)
+        return _run(config, folder, data, table, lr_found=found)
 
 
 @heard()
@@ -138,7 +141,8 @@ def _resume(told: TrainConfig) -> Summary:
         own = read_config(run_dir)
         if own.data != data.config and not ranks.local_rank():
             save_config(run_dir, replace(own, data=data.config))
-        return _run(replace(config, data=data.config), run_dir, data, table, earlier)
+        config = replace(config, data=data.config)
+        return _run(config, run_dir, data, table, earlier, earlier.get("lr_found"))
 
 
 @heard()
@@ -174,7 +178,7 @@ def _find_lr(
     curve = lr_find.search(module, datamodule, usable_precision(config.precision))
     rates = lr_find.suggestions(curve)
     write_table(run_dir / "lr_find.csv", curve)
-    save_figures(run_dir, {"lr_find": lr_find.plot(curve, rates)})
+    save_figures(run_dir, {"lr_find": lambda: lr_find.plot(curve, rates)})
     log.info("lr_find: %s", "  ".join(f"{name} {lr:.2e}" for name, lr in rates.items()))
     return rates
 
@@ -215,6 +219,7 @@ def _run(
     data: DataSet,
     table: pd.DataFrame,
     earlier: Summary | None = None,
+    lr_found: float | None = None,
 ) -> Summary:
     """Build, fit, evaluate; goes on from ``last.ckpt`` where there is one.
 
@@ -224,13 +229,15 @@ def _run(
         data: Where the pictures are.
         table: The pictures, split.
         earlier: The summary of a run to go on with; None for a new one.
+        lr_found: The rate, where ``lr=find`` found it.
     """
     checkpoints = Checkpoints(run_dir)
     last = checkpoints.to_go_on_from()
     module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
     facts: Any = module.hparams
     run_log = RunLog(run_dir, facts["mean"], facts["std"])
-    callbacks = [FineTune(phases_of(config), config.seed), run_log, checkpoints]
+    right = ValidRight(run_dir, datamodule.valid_rows)
+    callbacks = [FineTune(phases_of(config), config.seed), run_log, right, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
     if ranks.local_rank():  # the first rank keeps the run's folder
@@ -240,6 +247,7 @@ def _run(
         write_table(run_dir / "pictures.csv", table)
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table, earlier or {})
+    summary["lr_found"] = lr_found
     with summarised(run_dir, summary), told_of_changes(datamodule):
         trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
