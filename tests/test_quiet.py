@@ -1,12 +1,16 @@
 """Who is heard: a Python user without any logging, and nobody twice."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from paddy_lightning.config import DataConfig, Source, TrainConfig
+from paddy_lightning.errors import UserError
 from paddy_lightning.quiet import heard
+from paddy_lightning.training import find_lr, train
 
 log = logging.getLogger("paddy_lightning.training")
 
@@ -55,3 +59,24 @@ def test_who_has_configured_logging_gets_what_he_asked_for(
             log.warning("careful")
     said = capsys.readouterr()
     assert said.out == "" and said.err == "mine: careful\n"
+
+
+@pytest.mark.parametrize("begin", [train, find_lr])
+def test_what_is_called_from_python_is_heard(
+    begin: Callable[[TrainConfig], object],
+    stripes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As far as the first line."""
+
+    def stop(*_: object) -> None:
+        raise UserError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("paddy_lightning.training.split_readable", stop)
+    data = DataConfig(Source.folder, str(stripes / "train_images"))
+    with unconfigured(), pytest.raises(UserError):
+        begin(TrainConfig(data, arch="resnet10t", weights="none"))
+    assert capsys.readouterr().out.startswith("data: folder in ")
