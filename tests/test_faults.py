@@ -226,12 +226,16 @@ def test_a_stopped_run_that_was_moved(words: list[str], run_script: Script, tmp_
 def test_a_read_only_folder(
     words: list[str], run_script: Script, mounted: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    disk = mounted("ro,size=1m")
+    disk = mounted("ro,size=64m")
     result = run_script("train.py", *words, f"hydra.run.dir={disk / 'run'}")
     assert_told(result, "Read-only file system; hydra.run.dir= or output= name another folder")
     result = run_script("train.py", *words, "epochs=1", f"cache={disk / 'cache'}")
     assert result.returncode == 0 and "cache: goes without" in result.stdout
     (run,) = (tmp_path / "outputs").iterdir()
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    shutil.copytree(run, disk / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert_told(run_script("train.py", f"resume={disk / 'run'}"), "Read-only file system")
     result = run_script("predict.py", f"ckpt={run}", f"output={disk / 'predictions'}")
     assert_told(result, "Read-only file system; hydra.run.dir= or output= name another folder")
 

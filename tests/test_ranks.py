@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT
 from forks import true_starts
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import lightning_trainer, num_devices

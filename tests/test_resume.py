@@ -135,53 +135,72 @@ def test_what_cannot_be_resumed(
         assert not list(tmp_path.iterdir())
 
 
-def small(root: str, **changes: Any) -> TrainConfig:
-    values: dict[str, Any] = {
-        **{"arch": "mobilenetv3_small_050", "weights": "none", "presize": (48, 40)},
-        **{"size": (40, 32), "epochs": 2, "freeze_epochs": 0, "batch_size": 16, "cache": "off"},
-    }
-    return TrainConfig(DataConfig(Source.auto, root), num_workers=0, lr=1e-2, **(values | changes))
+def small(root: str | None) -> TrainConfig:
+    return TrainConfig(
+        DataConfig(Source.auto, root), arch="mobilenetv3_small_050", weights="none",
+        presize=(48, 40), size=(40, 32), epochs=2, freeze_epochs=0, lr=1e-2, batch_size=16,
+        num_workers=0, cache="off",
+    )  # fmt: skip
+
+
+def stop_after_an_epoch(config: TrainConfig, run_dir: Path) -> Path:
+    """Train here, and stop as Ctrl-C does."""
+    save = Checkpoints.on_train_epoch_end
+
+    def save_and_stop(self: Checkpoints, *told: Any) -> None:
+        save(self, *told)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Checkpoints, "on_train_epoch_end", save_and_stop)
+        train(config, run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def whole(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(small(str(stripes)), run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped_once(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stop_after_an_epoch(small(str(stripes)), tmp_path_factory.mktemp("stopped") / "run")
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Train here, and stop after the first epoch as Ctrl-C does."""
-
-    def train_and_stop(config: TrainConfig, run_dir: Path) -> Path:
-        save = Checkpoints.on_train_epoch_end
-
-        def save_and_stop(self: Checkpoints, *told: Any) -> None:
-            save(self, *told)
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(Checkpoints, "on_train_epoch_end", save_and_stop)
-            train(config, run_dir)
-        return run_dir
-
-    return train_and_stop
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A run that was stopped after the first of two epochs, and moved."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    return dict(best["state_dict"])
+def change(run: Path, **knobs: Any) -> None:
+    """As if its ``config.yaml`` had said so."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | knobs))
+
+
+def read(run: Path, file: str) -> Any:
+    return yaml.safe_load((run / file).read_text())
 
 
 def assert_equal_weights(run: Path, other: Path) -> None:
-    first, second = weights(run), weights(other)
+    first, second = (
+        torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, other)
+    )
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_from_another_folder_though_other_data_arrived(
-    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stripes: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With relative places, and a data set found by itself."""
     monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
     shutil.copytree(stripes, "data/second")
-    run = stopped(small(None), Path("run").absolute())  # type: ignore[arg-type]
-    train(small(None), "undisturbed")  # type: ignore[arg-type]
+    run = stop_after_an_epoch(small(None), Path("run"))
     first = Path(shutil.copytree(stripes, "data/first"))
     for picture in (first / "train_images" / "down").iterdir():
         shutil.copy(first / "train_images" / "across" / "across00.jpg", picture)
@@ -189,85 +208,57 @@ def test_from_another_folder_though_other_data_arrived(
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     resume(moved)
-    assert_equal_weights(moved, tmp_path / "undisturbed")
-    config = yaml.safe_load((moved / "config.yaml").read_text())
-    assert config["data"]["root"] == str(tmp_path / "data" / "second")
-    assert config["data"]["source"] == "paddy"
+    assert_equal_weights(moved, whole)
+    found = {"source": "paddy", "root": str(tmp_path / "data" / "second"), "csv": None}
+    assert read(moved, "config.yaml")["data"] == found
 
 
-def test_pictures_that_were_moved(
-    stripes: Path, stopped: Callable[..., Path], tmp_path: Path
-) -> None:
-    pictures = Path(shutil.copytree(stripes / "train_images", tmp_path / "pictures"))
-    run = stopped(small(str(pictures)), tmp_path / "run")
-    now = pictures.rename(tmp_path / "now")
-    with pytest.raises(UserError, match=r"run: its pictures are not there .*pictures.*data\.root="):
-        resume(run)
+def test_pictures_that_were_moved(stripes: Path, stopped: Path, tmp_path: Path) -> None:
+    change(stopped, data={"source": "folder", "root": "/was/here", "csv": None})
+    told = r"run: its pictures are not there \(/was/here.*data\.root="
+    with pytest.raises(UserError, match=told):
+        resume(stopped)
+    now = Path(shutil.copytree(stripes / "train_images", tmp_path / "now"))
     lost = now / "down" / "down07.jpg"
     content = lost.read_bytes()
     lost.unlink()
     with pytest.raises(UserError, match=r"1 of its pictures are lost .*down07\.jpg"):
-        resume(run, data_root=now)
-    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["root"] == str(pictures)
+        resume(stopped, data_root=now)
+    assert read(stopped, "config.yaml")["data"]["root"] == "/was/here"
     lost.write_bytes(content)
-    summary = resume(run, data_root=now)
-    assert summary["status"] == "done" and len(summary["resumed"]) == 1
-    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["root"] == str(now)
-
-
-def test_the_first_command_stays(
-    run_script: Script, stripes: Path, stopped: Callable[..., Path], tmp_path: Path
-) -> None:
-    run = stopped(small(str(stripes)), tmp_path / "run")
-    first = json.loads((run / "summary.json").read_text())["command"]
-    assert run_script("train.py", f"resume={run}", "num_workers=0").returncode == 0
-    summary = json.loads((run / "summary.json").read_text())
-    assert summary["command"] == first
-    (again,) = summary["resumed"]
-    assert again.endswith(f"train.py resume={run} num_workers=0")
+    assert resume(stopped, data_root=now)["status"] == "done"
+    assert read(stopped, "config.yaml")["data"]["root"] == str(now)
 
 
 def test_a_run_of_an_earlier_version_and_of_several_devices(
-    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its config has the data as it was typed."""
-    run = stopped(small(str(stripes)), tmp_path / "run")
-    train(small(str(stripes)), tmp_path / "undisturbed")
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"] = {"source": "auto", "root": None, "csv": None}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    for state in last["optimizer_states"][0]["state"].values():  # as several devices leave it
+    """One's config has the data as typed, the others' optimizer lies otherwise in memory."""
+    change(stopped, data={"source": "auto", "root": None, "csv": None})
+    last = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)
+    for state in last["optimizer_states"][0]["state"].values():
         for name in ("exp_avg", "exp_avg_sq"):
             if state[name].ndim == 4:
                 state[name] = state[name].contiguous(memory_format=torch.channels_last)
-    torch.save(last, run / "checkpoints" / "last.ckpt")
+    torch.save(last, stopped / "checkpoints" / "last.ckpt")
     monkeypatch.chdir(tmp_path)
-    resume(run)
-    assert_equal_weights(run, tmp_path / "undisturbed")
+    monkeypatch.setattr("sys.argv", ["train.py", f"resume={stopped}"])
+    first = read(stopped, "summary.json")["command"]
+    summary = resume(stopped)
+    assert_equal_weights(stopped, whole)
+    assert summary["command"] == first
+    assert summary["resumed"] == [f"python train.py resume={stopped}"]
 
 
-def test_checkpoints_that_are_damaged_or_gone(
-    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = stopped(small(str(stripes)), tmp_path / "run")
-    last = run / "checkpoints" / "last.ckpt"
+def test_files_that_are_damaged_or_gone(stopped: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Weights to start from are not missed: they are in the checkpoint."""
+    change(stopped, weights="/was/here.pt")
+    last = stopped / "checkpoints" / "last.ckpt"
     content = last.read_bytes()
     for damaged in (b"", content[: len(content) // 2], b"rubbish"):
         last.write_bytes(damaged)
         with pytest.raises(UserError, match=r"last\.ckpt: is damaged; without it, resume= begins"):
-            resume(run)
+            resume(stopped)
     last.write_bytes(content)
-    (run / "checkpoints" / "best.ckpt").unlink()
-    assert resume(run)["best_epoch"] == 2 and "best.ckpt: is gone" in caplog.text
-
-
-def test_weights_that_are_gone_are_not_missed(
-    stripes: Path, stopped: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are in the checkpoint."""
-    start = stopped(small(str(stripes)), tmp_path / "start")
-    monkeypatch.chdir(tmp_path)
-    run = stopped(small(str(stripes), start="start"), tmp_path / "run")
-    shutil.rmtree(start)
-    assert resume(run)["status"] == "done"
+    (stopped / "checkpoints" / "best.ckpt").unlink()
+    assert resume(stopped)["best_epoch"] == 2 and "best.ckpt: is gone" in caplog.text

@@ -131,8 +131,8 @@ def lightning_trainer(**arguments: Any) -> "Trainer":
     Raises:
         UserError: With the first line of what Lightning says.
     """
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from pytorch_lightning import Trainer
-    from pytorch_lightning.plugins.environments import LightningEnvironment
     from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
 
     leave_out_small_talk()

@@ -102,7 +102,7 @@ def run_command(main: Callable[[], None], kind: type[Any]) -> None:
             raise
         print(f"error: {explain(error, kind)}", file=sys.stderr)
         sys.exit(1 if isinstance(error, UserError) else 2)
-    except OSError as error:  # such as of Hydra, whose folder cannot be made; some above are such
+    except (OSError, ValueError) as error:  # of Hydra, whose folder or log cannot be made
         if full_error or (told := sentence_of(error)) is None:
             raise
         print(f"error: {told}", file=sys.stderr)

@@ -31,6 +31,8 @@ SAID = {
 
 def sentence_of(error: BaseException) -> str | None:
     """What to tell of an error that a machine is to blame for; None of any other."""
+    if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # such as of logging, whose file cannot be opened
     if isinstance(error, MemoryError):
         return f"out of memory: {LESS_MEMORY}"
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

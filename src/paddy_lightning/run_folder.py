@@ -136,7 +136,7 @@ def from_anywhere(config: TrainConfig, data: DataConfig) -> TrainConfig:
     """The same in whatever folder it is read: where the data was found, and no relative path."""
     words = {"start": (), "weights": ("pretrained", "none"), "cache": (OFF,)}
     paths = {name: getattr(config, name) for name in words}
-    whole = {
+    whole: dict[str, Any] = {
         name: str(Path(path).expanduser().absolute())
         for name, path in paths.items()
         if path is not None and path not in words[name]
