@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paddy_lightning.atomic import write_json, written_whole
+from paddy_lightning.atomic import set_aside, write_json, written_whole
 
 DEAD = 2**22  # above the largest number of a process on Linux
 
@@ -73,3 +73,12 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("new")
         raise KeyError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_set_aside_overwrites_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    assert set_aside(table) is None
+    for number in range(1, 4):
+        table.write_text(str(number))
+        assert set_aside(table) == tmp_path / f"predictions.{number}.csv"
+    assert [(tmp_path / f"predictions.{n}.csv").read_text() for n in (1, 2, 3)] == ["1", "2", "3"]

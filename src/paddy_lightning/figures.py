@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.faults import sentence_of
@@ -58,13 +59,23 @@ def draw(path: Path, make: "Callable[[], Figure | None]", writer: Any = None) ->
     try:
         if (figure := make()) is None:
             return
+        pixels = _render(figure)
         with written_whole(path) as temporary:
-            figure.savefig(temporary, format="png")
+            Image.fromarray(pixels).save(temporary, "PNG")
         if writer:
-            writer.add_figure(path.stem, figure)
+            writer.add_image(path.stem, pixels, dataformats="HWC")
     except Exception as error:  # fonts, libraries, memory, disks
         why = sentence_of(error) or f"{type(error).__name__}: {error}"
         log.warning("the figure %s could not be drawn: %s", path, why)
+
+
+def _render(figure: "Figure") -> np.ndarray:
+    """uint8 [height, width, 3]; once, since text takes long to lay out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def confusion_matrix(matrix: pd.DataFrame) -> "Figure":
