@@ -1,6 +1,8 @@
 """The survey: all that was planted is found, and nothing else is accused."""
 
+import os
 import shutil
+import signal
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +20,14 @@ from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
 from paddy_lightning.demo import generate
 from paddy_lightning.disagreements import train_disagreements
 from paddy_lightning.duplicates import ALIKE, equal_files, find_alike
+from paddy_lightning.errors import UserError
 from paddy_lightning.presize import Presize, open_presized
 from paddy_lightning.show import show_batch, show_resize, summary
 from paddy_lightning.split import split_table
 from paddy_lightning.survey import (
     alike_pictures,
     duplicates,
+    in_processes,
     number_groups,
     read_headers,
     report,
@@ -321,3 +325,25 @@ def test_an_orientation_that_makes_no_sense_is_upright(tmp_path: Path, entry: by
     headers = read_headers(pd.Series([str(tmp_path / "odd.jpg"), "x" * 5000]), num_workers=1)
     assert headers["orientation"].tolist() == [1, pd.NA]
     assert open_presized(tmp_path / "odd.jpg", Presize((6, 8))).shape == (6, 8, 3)
+
+
+def killed_by_some(path: str) -> str:
+    """A decoder that crashes."""
+    if path == "bad" or (path == "once" and not Path("been").exists()):
+        Path("been").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("bad", "bad: who opens it is killed; move it away"), ("once", "was killed, by someone or")],
+)
+def test_a_file_that_kills_its_reader_is_named(
+    tmp_path: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = pd.Series([*map(str, range(70)), name, "last"])
+    with pytest.raises(UserError, match=message):
+        in_processes(killed_by_some, paths, 2, "pictures")
+    assert in_processes(killed_by_some, paths[:70], 2, "pictures") == paths[:70].tolist()

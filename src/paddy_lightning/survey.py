@@ -4,10 +4,11 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from paddy_lightning.workers import cores_to_use
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # files that a process takes at a time
+T = TypeVar("T")
 MAX_TOLD = 40  # rows of a table on the terminal
 HEADER = ("height", "width", "mode", "format", "orientation")
 
@@ -110,11 +112,8 @@ def survey(data: DataSet, table: pd.DataFrame, num_workers: int) -> pd.DataFrame
     """
     rows = list_parts(data, table)
     rows = pd.concat([rows, read_headers(rows["path"], num_workers)], axis=1)
-    with ProcessPoolExecutor(max(1, num_workers)) as pool:
-        answers = pool.map(_hash_or_problem, rows["path"], chunksize=CHUNK)
-        looked = pd.DataFrame(
-            list(_bar(answers, "pictures", len(rows))), rows.index, ["hash", "broken"]
-        )
+    answers = in_processes(_hash_or_problem, rows["path"], num_workers, "pictures")
+    looked = pd.DataFrame(answers, rows.index, ["hash", "broken"])
     digests = equal_files(Path(), rows["path"])
     alike = alike_pictures(rows, looked["hash"], digests)
     rows["alike"] = number_groups(alike.group, rows.index)
@@ -157,9 +156,7 @@ def list_parts(data: DataSet, table: pd.DataFrame) -> pd.DataFrame:
 
 def read_headers(paths: pd.Series, num_workers: int) -> pd.DataFrame:
     """``height, width, mode, format, orientation, bytes`` of files; no pixel is decoded."""
-    with ProcessPoolExecutor(max(1, num_workers)) as pool:
-        answers = pool.map(header_of, paths, chunksize=CHUNK)
-        rows = list(_bar(answers, "headers", len(paths)))
+    rows = in_processes(header_of, paths, num_workers, "headers")
     frame = pd.DataFrame(rows, paths.index, [*HEADER, "bytes"])
     return frame.astype(dict.fromkeys(("height", "width", "orientation", "bytes"), "Int64"))
 
@@ -236,5 +233,30 @@ def _turned(image: Image.Image) -> int:
     return orientation(image) if image.info else 1  # a PNG without any would be decoded for it
 
 
-def _bar(answers: Iterable[Any], about: str, total: int) -> Iterable[Any]:
-    return tqdm(answers, about, total, leave=False, disable=not sys.stderr.isatty())
+def in_processes(
+    function: Callable[[str], T], paths: pd.Series, num_workers: int, about: str
+) -> list[T]:
+    """``map`` over paths, in processes, with a bar on a terminal.
+
+    Raises:
+        UserError: A process was killed; names the file that does it again, if one does.
+    """
+    found: list[T] = []
+    try:
+        with ProcessPoolExecutor(max(1, num_workers)) as pool:
+            answers = pool.map(function, paths, chunksize=CHUNK)
+            quiet = not sys.stderr.isatty()
+            for answer in tqdm(answers, about, len(paths), leave=False, disable=quiet):
+                found.append(answer)  # noqa: PERF402  (what was answered stays)
+    except BrokenProcessPool as error:
+        for path in paths[len(found) : len(found) + CHUNK * max(1, num_workers)]:
+            try:
+                with ProcessPoolExecutor(1) as pool:
+                    pool.submit(function, path).result()
+            except BrokenProcessPool:
+                raise UserError(f"{path}: who opens it is killed; move it away") from error
+        raise UserError(
+            "a process that opens pictures was killed, by someone or for want of memory: fewer"
+            " num_workers= need less"
+        ) from error
+    return found
