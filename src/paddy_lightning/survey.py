@@ -247,7 +247,7 @@ def in_processes(
             answers = pool.map(function, paths, chunksize=CHUNK)
             quiet = not sys.stderr.isatty()
             for answer in tqdm(answers, about, len(paths), leave=False, disable=quiet):
-                found.append(answer)  # noqa: PERF402  (what was answered stays)
+                found.append(answer)
     except BrokenProcessPool as error:
         for path in paths[len(found) : len(found) + CHUNK * max(1, num_workers)]:
             try:
