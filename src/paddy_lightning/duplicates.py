@@ -94,24 +94,25 @@ def _compare(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    count = len(words)
+    count, columns = len(words), np.ascontiguousarray(words.T)
     group, nearest = np.arange(count), np.full(count, -1)
     step = max(1, AT_ONCE // max(1, count))
     for start in range(0, count, step):
         here = np.arange(start, min(start + step, count))
         distances = np.zeros((len(here), count), np.uint16)
-        for word in words.T:
+        for word in columns:
             distances += np.bitwise_count(word[here, None] ^ word)
         alike = distances <= ALIKE
         alike[here - start, here] = several[here]
+        found = alike.any(axis=1)  # mostly few
+        here, alike = here[found], alike[found]
         matters = alike.astype(np.uint8)
-        matters[here - start, here] *= 2
+        matters[np.arange(len(here)), here] *= 2
         matters[alike & _differ(sides, here)] = 3
         matters[alike & _differ(labels, here)] = 4
-        found = alike.any(axis=1)
-        nearest[here[found]] = matters.argmax(axis=1)[found]
-        rows, columns = np.nonzero(alike)
-        edges = (group[here[rows]], group[columns])
+        nearest[here] = matters.argmax(axis=1)
+        rows, others = np.nonzero(alike)
+        edges = (group[here[rows]], group[others])
         graph = coo_array((np.ones(len(rows), bool), edges), shape=(count, count))
         group = connected_components(graph, directed=False)[1][group]
     return group, nearest
