@@ -128,6 +128,8 @@ def test_what_cannot_be_resumed(
         ([f"resume={undisturbed}"], "is done; there is nothing to go on with"),
         ([f"resume={undisturbed}", "epochs=9"], "epochs=9: a resumed run keeps its own config"),
         ([f"resume={undisturbed}", "-m"], "a resumed run keeps its own config"),
+        ([f"resume={undisturbed}", "data=folder"], "data=folder: a resumed run keeps its own"),
+        ([f"resume={undisturbed}", "data.root=a=b", "trainer.devices=1"], "is done; there is"),
     ):
         result = run_script("train.py", *told)
         assert result.returncode == 1 and answer in result.stderr
