@@ -110,19 +110,23 @@ def test_only_one_at_a_time_though_the_file_comes_and_goes(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [("fcntl.flock", errno.ENOLCK), ("filelock.FileLock.acquire", errno.EROFS)],
+)
 def test_without_locks_it_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    what: str,
     number: int,
 ) -> None:
     """Some network mounts have none; where nothing can be written, nobody else can begin."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(what, refuse)
     with new_run_folder(tmp_path / "run"):
         pass
     assert ("no lock can be had" in caplog.text) == (number == errno.ENOLCK)

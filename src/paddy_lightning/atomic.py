@@ -62,6 +62,8 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where 0 would be sent as Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -117,18 +117,15 @@ def rank_environment(devices: int) -> dict[str, str]:
     kept = {k: v for k, v in child_environment().items() if not k.startswith(FOREIGN)}
     # Otherwise every rank would take all cores for its matrices.
     threads = {"OMP_NUM_THREADS": str(max(1, num_cores() // devices))}
-    return (
-        threads
-        | kept
-        | {
-            COMMAND: command(),
-            DEVICES: str(devices),
-            "NODE_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(free_port()),
-            WORLD_SIZE: str(devices),
-        }
-    )
+    ours = {
+        COMMAND: command(),
+        DEVICES: str(devices),
+        WORLD_SIZE: str(devices),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    return threads | kept | ours
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ from paddy_lightning.errors import TakenError
 
 log = logging.getLogger(__name__)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nobody else can begin, either
+LOCKLESS = (errno.ENOLCK, errno.EOPNOTSUPP)  # as some network mounts are
 
 
 @contextmanager
@@ -36,9 +37,12 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             log.warning("%s: no lock can be had (%s): start nothing else there", path.parent, error)
+        if error.errno in LOCKLESS:
+            path.unlink(missing_ok=True)
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes nothing that is open
-            path.unlink()  # while it is ours: who else has it open has a lock on nothing
-        lock.release()
+        if lock.is_locked:
+            with suppress(OSError):  # Windows removes nothing that is open
+                path.unlink()  # while it is ours: who else has it open has a lock on nothing
+            lock.release()
