@@ -61,8 +61,11 @@ docs: install ## write docs/knobs.md from the schema
 	$(BIN)/python docs/knobs.py
 
 bench: install ## measure against fastai, Kornia in sequence and the bare model
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m benchmarks
+	$(PYTHON) -m venv benchmarks/.venv # .venv stays as it was locked, and is seen from there
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$(benchmarks/.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth
+	benchmarks/.venv/bin/python -m pip install --quiet --editable '.[bench]'
+	benchmarks/.venv/bin/python -m benchmarks
 
 lock: ## choose the versions of both lock files anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
@@ -72,4 +75,4 @@ lock: ## choose the versions of both lock files anew (needs uv)
 	rm .overrides
 
 clean: ## remove .venv, the drawn data and the caches; outputs/ stays
-	rm -rf .venv data/demo benchmarks/.pictures build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv data/demo benchmarks/.pictures benchmarks/.venv build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

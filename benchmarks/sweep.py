@@ -32,7 +32,7 @@ def decodes() -> tuple[int, int, int]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(COUNTING)
         environment = os.environ | {
-            "PYTHONPATH": folder,
+            "PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]),
             "COUNTED": str(root),
             "DECODES": f"{folder}/decodes",
         }

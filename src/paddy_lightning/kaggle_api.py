@@ -74,7 +74,7 @@ def token_place() -> str | None:
 
 def is_name(text: str) -> bool:
     """Whether a competition could be called so."""
-    return re.fullmatch(r"[a-z0-9][a-z0-9-]*", text) is not None
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}", text) is not None  # GiveMeSomeCredit
 
 
 def check_name(competition: str) -> None:
