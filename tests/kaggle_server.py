@@ -180,6 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         kaggle.submissions.append(
             {
                 "ref": number,
+                "competition": told["competitionName"],
                 "fileName": told["blobFileTokens"].rsplit("/", 1)[-1],
                 "description": told.get("submissionDescription", ""),
                 "status": "PENDING",

@@ -13,9 +13,11 @@ import runpy
 import shlex
 import shutil
 import subprocess
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import ROOT, all_commands, commands, fenced, in_small, read_pages, script
 
+from paddy_lightning import run_folder
 from paddy_lightning.check import check
 from paddy_lightning.command_line import CONF, quote_path, register_schemas
 from paddy_lightning.config import TrainConfig
@@ -188,3 +191,16 @@ def test_both_sides_of_the_table_for_fastai_exist() -> None:
         for module, name in re.findall(r"`(\w+)\.(\w+)`", called):
             assert hasattr(import_module(f"paddy_lightning.{module}"), name), (module, name)
     assert len(rows) > 25
+
+
+def test_the_package_runs_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from README's bundle in a Kaggle notebook, which knows its source by PYTHONPATH alone."""
+
+    def unknown(name: str) -> str:
+        if name == "paddy-lightning":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(run_folder, "version", unknown)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert run_folder.versions()["paddy-lightning"] == project["version"]

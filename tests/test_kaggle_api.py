@@ -356,7 +356,7 @@ def test_submit(desk: Desk, run: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "submissions left today: 5" in result.stdout and "public score 0.98154" in result.stdout
     (sent,) = desk.kaggle.submissions
-    assert sent["description"] == "pad, 5 epochs = good"
+    assert (sent["description"], sent["competition"]) == ("pad, 5 epochs = good", NAME)
     assert list(desk.kaggle.uploads.values()) == [(run / "submission.csv").read_bytes()]
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "done" and summary["kaggle_public_score"] == 0.98154
@@ -477,6 +477,23 @@ def test_an_ensembles_folder_can_be_submitted(desk: Desk, run: Path) -> None:
     result = desk.type("submit.py", f"run={both}", "yes=true")
     assert result.returncode == 0, result.stderr
     assert json.loads((both / "summary.json").read_text())["kaggle_public_score"] == 0.98154
+
+
+def test_a_run_goes_to_the_competition_of_its_data(desk: Desk, run: Path) -> None:
+    (desk.folder / "data" / NAME).rename(desk.folder / "data" / "cassava")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(NAME, "cassava"))
+    one_sentence(
+        desk.type("submit.py", f"run={run}", f"competition={NAME}", "yes=true"),
+        f"competition={NAME}: {run} was trained on {desk.folder}/data/cassava, the files of cassava"
+        f"; if they are those of {NAME}, say so with: ln -s {desk.folder}/data/cassava data/{NAME}",
+    )
+    assert not desk.kaggle.calls
+    result = desk.type("submit.py", f"run={run}", "yes=true")
+    assert result.returncode == 0, result.stderr
+    assert "fit to be sent to cassava" in result.stdout
+    assert [sent["competition"] for sent in desk.kaggle.submissions] == ["cassava"]
+    assert json.loads((run / "summary.json").read_text())["kaggle_competition"] == "cassava"
 
 
 def test_a_run_on_other_pictures_has_nothing_to_submit(desk: Desk, run: Path) -> None:

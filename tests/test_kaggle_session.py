@@ -16,7 +16,13 @@ from kagglesdk import kaggle_env
 from kagglesdk.kaggle_http_client import KaggleHttpClient
 
 from paddy_lightning.errors import UserError
-from paddy_lightning.kaggle_api import kaggle_api, send, submissions_left, wait_for_score
+from paddy_lightning.kaggle_api import (
+    check_name,
+    kaggle_api,
+    send,
+    submissions_left,
+    wait_for_score,
+)
 
 NAME = "paddy-disease-classification"
 
@@ -122,3 +128,14 @@ def test_what_is_no_json_is_a_sentence(kaggle: Kaggle, body: bytes) -> None:
         kaggle_api(NAME) as api,
     ):
         submissions_left(api, NAME)
+
+
+@pytest.mark.parametrize("name", ["paddy-disease-classification", "GiveMeSomeCredit", "3d-x"])
+def test_names_that_competitions_have(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "-x", "a/b", "a b", "a\n", "ä", "*", "x" * 300])
+def test_names_that_none_has_become_no_path(name: str) -> None:
+    with pytest.raises(UserError, match="not a name; it is the last part of the competition's"):
+        check_name(name)

@@ -163,6 +163,13 @@ def test_what_holds_no_tensors_by_name_is_refused(tmp_path: Path, state: object)
         build_model("mobilenetv3_small_050", 3, str(tmp_path / "odd.pt"))
 
 
+def test_a_runs_checkpoint_is_no_weights_file(tmp_path: Path) -> None:
+    facts = {"hyper_parameters": {"class_names": ["a", "b"]}, "state_dict": {}}
+    torch.save(facts, tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match=r"is a run's checkpoint; start=.*best\.ckpt begins with"):
+        build_model("mobilenetv3_small_050", 3, str(tmp_path / "best.ckpt"))
+
+
 def test_weights_of_other_shapes_are_refused_by_name(
     mobilenet_weights: Path, tmp_path: Path
 ) -> None:

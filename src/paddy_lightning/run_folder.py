@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from paddy_lightning import __version__
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import OFF, DataConfig, TrainConfig, plain
 from paddy_lightning.errors import TakenError, UserError
@@ -28,7 +29,7 @@ from paddy_lightning.locks import alone
 from paddy_lightning.ranks import COMMAND
 
 log = logging.getLogger(__name__)
-VERSIONS = ("paddy-lightning", "torch", "pytorch-lightning", "timm", "kornia", "pillow")
+VERSIONS = ("torch", "pytorch-lightning", "timm", "kornia", "pillow")
 LOCK = "run.lock"
 Summary = dict[str, Any]
 
@@ -256,7 +257,8 @@ def closing_line(summary: Summary) -> str:
 
 def versions() -> dict[str, str]:
     """Of what a run's numbers depend on."""
-    return {"python": sys.version.split()[0]} | {name: version(name) for name in VERSIONS}
+    own = {"python": sys.version.split()[0], "paddy-lightning": __version__}  # installed or not
+    return own | {name: version(name) for name in VERSIONS}
 
 
 def command() -> str:

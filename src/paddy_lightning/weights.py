@@ -42,7 +42,11 @@ def read_weights(path: Path) -> StateDict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"weights={path}: cannot be read as tensors by name") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    content = state if isinstance(state, dict) else {}
+    facts = content.get("hyper_parameters")
+    if isinstance(facts, dict) and "class_names" in facts:
+        raise UserError(f"weights={path}: is a run's checkpoint; start={path} begins with it")
+    state = content.get("state_dict", state)
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
