@@ -55,7 +55,7 @@ def be_patient(session: Session, tries: int) -> Session:
     return session
 
 
-class _LimitedAdapter(HTTPAdapter):
+class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]
     def send(
         self, request: Any, stream: bool = False, timeout: Any = None, **more: Any
     ) -> Any:  # a Response
