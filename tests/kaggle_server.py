@@ -38,6 +38,7 @@ class Kaggle:
         bodies: By the name of a call: what it answers in place of what it should.
         cuts: Downloads that break off after so many bytes, one after the other.
         tells_length: Whether a download says how long it is.
+        store: Where a download is said to lie; None for where it does.
         allowed: Submissions left today.
         scores: What a submission says when it is looked at, one after the other; the last stays.
         lost: How many answers to CreateSubmission are lost on the way.
@@ -52,6 +53,7 @@ class Kaggle:
     bodies: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     tells_length: bool = True
+    store: str | None = None
     allowed: int = 5
     scores: list[dict[str, Any]] = field(
         default_factory=lambda: [
@@ -157,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _download_data_files(self, told: dict[str, Any]) -> None:
         self.send_response(302)
         place = f"http://127.0.0.1:{self.kaggle.port}/store/{told['competitionName']}.zip?signed=1"
-        self.send_header("Location", place)
+        self.send_header("Location", self.kaggle.store or place)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

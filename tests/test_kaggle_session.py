@@ -18,6 +18,7 @@ from kagglesdk.kaggle_http_client import KaggleHttpClient
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle_api import (
     check_name,
+    fetch_archive,
     kaggle_api,
     send,
     submissions_left,
@@ -121,6 +122,21 @@ def test_an_odd_answer_is_a_sentence(kaggle: Kaggle, tmp_path: Path, call: str, 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>Sign in to the airport</html>", b"\xff\xfe{", b"9" * 9999]
 )
+@pytest.mark.parametrize(
+    "store", ["file:///etc/passwd", "http://[", "http://", "ftp://x/y.zip", " "]
+)
+def test_a_download_that_is_said_to_lie_anywhere_is_a_sentence(
+    kaggle: Kaggle, tmp_path: Path, store: str
+) -> None:
+    kaggle.store = store
+    with (
+        pytest.raises(UserError, match=r"Kaggle (gave an answer|cannot be)"),
+        kaggle_api(NAME) as api,
+    ):
+        fetch_archive(api, NAME, tmp_path / "data.zip")
+    assert not list(tmp_path.glob("*.zip"))
+
+
 def test_what_is_no_json_is_a_sentence(kaggle: Kaggle, body: bytes) -> None:
     kaggle.bodies = {"GetSubmissionLimits": body}
     with (
