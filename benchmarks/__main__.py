@@ -34,7 +34,7 @@ CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 CORES = len(os.sched_getaffinity(0))
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "kornia", "fastai", "pillow")
-RUN_EPOCHS = 3
+RUN_EPOCHS = 2
 TTA_PICTURES = 64
 
 
@@ -110,7 +110,7 @@ def epochs() -> Iterator[Pair]:
         yield from in_turn(ours.train, trains, 3, TRAIN)
         yield from in_turn(ours.validate, validates, 3, VALID)
         way = Other(f"TTA of 4 and 1, {over}", partial(theirs.tta, TTA_PICTURES), tta)
-        yield from in_turn(partial(ours.tta, TTA_PICTURES), [way], 3, TTA_PICTURES)
+        yield from in_turn(partial(ours.tta, TTA_PICTURES), [way], 2, TTA_PICTURES)
     yield from in_turn(ours.load, [Other("the loader alone, squish 480", theirs.load)], 3, TRAIN)
 
 
@@ -127,22 +127,24 @@ def overhead() -> Iterator[Pair]:
         ]
     for arch, presize, size, target in settings:
         with tempfile.TemporaryDirectory() as folder:
-            ours, bare = (
-                OurSide(pictures(), arch, presize, size, cache=folder),
-                BareModel(arch, size),
-            )
+            ours = OurSide(pictures(), arch, presize, size, cache=folder)
+            bare, batches = BareModel(arch, size), (TRAIN // 64, VALID // 64)
             over = f"{arch} {size[0]}x{size[1]}, against the bare model"
             steps = Other(
                 f"training steps with loading and augmentation, {over}",
-                *(partial(bare.train, TRAIN // 64), target, True),
+                partial(bare.train, batches[0]),
+                target,
+                at_most=True,
             )
             yield from in_turn(ours.train, [steps], 3, TRAIN)
             run = Other(
                 f"a run of {RUN_EPOCHS} epochs with validation, logs, checkpoints and its last look"
                 f" inside, {over}",
-                *(partial(bare.run, RUN_EPOCHS, TRAIN // 64, VALID // 64), None, True),
+                partial(bare.run, RUN_EPOCHS, *batches),
+                1.5,
+                at_most=True,
             )
-            yield from in_turn(partial(ours.run, RUN_EPOCHS), [run], 1, RUN_EPOCHS * TRAIN)
+            yield from in_turn(partial(ours.run, RUN_EPOCHS), [run], 2, RUN_EPOCHS * TRAIN)
 
 
 def other() -> Iterator[str]:
