@@ -120,9 +120,6 @@ def test_an_odd_answer_is_a_sentence(kaggle: Kaggle, tmp_path: Path, call: str, 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>Sign in to the airport</html>", b"\xff\xfe{", b"9" * 9999]
-)
-@pytest.mark.parametrize(
     "store", ["file:///etc/passwd", "http://[", "http://", "ftp://x/y.zip", " "]
 )
 def test_a_download_that_is_said_to_lie_anywhere_is_a_sentence(
@@ -137,6 +134,9 @@ def test_a_download_that_is_said_to_lie_anywhere_is_a_sentence(
     assert not list(tmp_path.glob("*.zip"))
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Sign in to the airport</html>", b"\xff\xfe{", b"9" * 9999]
+)
 def test_what_is_no_json_is_a_sentence(kaggle: Kaggle, body: bytes) -> None:
     kaggle.bodies = {"GetSubmissionLimits": body}
     with (
