@@ -109,7 +109,7 @@ def competition_of(run: Path, data: DataSet, told: str | None) -> str:
         UserError: It is not the one that was told, or nothing tells.
     """
     folder = data.root.parent
-    for name in (told, folder.name):
+    for name in filter(None, (told, folder.name)):
         if (found := _files_of(name)) is not None and found.samefile(folder):
             break
     else:
