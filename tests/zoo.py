@@ -108,6 +108,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "plain.tiff": lambda: encoded(rgb(), "TIFF", compression="tiff_lzw"),
     **{f"exif{number}.jpg": partial(turned, number) for number in range(2, 9)},
     "exif_nonsense.jpg": lambda: encoded(rgb(), "JPEG", quality=95, exif=b"Exif\0\0nonsense"),
+    "exif_nonsense.png": lambda: encoded(rgb(), "PNG", exif=b"Exif\0\0nonsense"),
+    "exif_nonsense.webp": lambda: encoded(rgb(), "WEBP", lossless=True, exif=b"nonsense"),
     "progressive.jpg": lambda: encoded(rgb(), "JPEG", quality=95, progressive=True),
     "cmyk.jpg": lambda: encoded(rgb().convert("CMYK"), "JPEG", quality=95),
     "palette.png": lambda: encoded(rgb().quantize(4), "PNG"),
