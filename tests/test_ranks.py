@@ -107,9 +107,10 @@ def test_several_devices_from_the_command_line(
     assert summary["status"] == "done"
     assert summary["command"].startswith("python ") and "'" not in summary["command"]
     ours, theirs = (pd.read_csv(f / "metrics.csv") for f in (two, tmp_path / "one"))
-    learned, alone = (float(epochs["train_loss"].iloc[-1]) for epochs in (ours, theirs))
+    learned, alone = (float(rows["train_loss"].iloc[-1]) for rows in (ours, theirs))
     assert learned < 1.3 * alone < math.log(3)
-    best = ours.set_index("epoch").loc[summary["best_epoch"]]
+    epochs = ours.set_index("epoch")
+    best = epochs.loc[summary["best_epoch"]]
     assert abs(best["valid_loss"] - summary["valid_loss"]) < 1e-4  # of all pictures, each once
     for epoch, right in read_right(two).items():
         assert 1 - right.mean() == pytest.approx(epochs.loc[epoch, "error_rate"], abs=1e-6)
