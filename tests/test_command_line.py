@@ -109,7 +109,7 @@ def test_help_is_complete_and_needs_no_torch(script: str, knob: str, run_script:
         ("arch=resnet26d.imagenet", "resnet26d has no such weights; it has resnet26d.bt_in1k"),
         ("augment=RandomErasing", "augment"),
         ("augment=[{RandomErasing:{q:1}}]", "augment: RandomErasing({'q': 1})"),
-        ("trainer.accelerator=tpux", "trainer, precision: "),
+        ("trainer.accelerator=tpu", "trainer.accelerator=tpu: give auto, cpu, gpu"),
         ("trainer.accelerator=gpu", "trainer, precision: No supported gpu backend found"),
         ("data=paddy data.root=missing weights=none", "missing: no train_images/ there"),
         ("data.root=missing weights=none", "missing: no such folder"),

@@ -4,18 +4,25 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 from test_training import small
 
+from paddy_lightning import lr_find
 from paddy_lightning.atomic import write_json
+from paddy_lightning.build import build, split_readable
+from paddy_lightning.classifier import Classifier
 from paddy_lightning.compare import read_knobs
 from paddy_lightning.config import FIND, Schedule
+from paddy_lightning.datamodule import Batch
 from paddy_lightning.errors import UserError
 from paddy_lightning.lr_find import readable, suggestions
+from paddy_lightning.table import open_data
 from paddy_lightning.training import find_lr, resume, train
 
 
@@ -97,3 +104,42 @@ def test_the_two_cycle_recipe_is_two_cycles() -> None:
         (3, True, 3e-3),
         (6, False, 1e-4),
     ]
+
+
+@pytest.mark.parametrize("accumulate", [2, 100])
+def test_a_step_of_the_search_is_one_of_training(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    """With 3 batches an epoch: by 2 a third is left over, and of 100 an epoch has but 3."""
+    told = {"accumulate_grad_batches": accumulate, "gradient_clip_val": 1.0, "devices": [0]}
+    config = small(stripes, trainer=told | {"limit_val_batches": 1})
+    given: list[dict[str, Any]] = []
+
+    def lightning_trainer(**arguments: Any) -> Any:
+        given.append(dict(arguments))
+        return pl.Trainer(**arguments | {"devices": 1})
+
+    monkeypatch.setattr(lr_find, "lightning_trainer", lightning_trainer)
+    data = open_data(config.data)
+    module, datamodule = build(config, data, split_readable(config, data), lr_find.Searched)
+    losses: list[tuple[int, float]] = []
+    step = Classifier.training_step
+
+    def training_step(self: Classifier, batch: Batch, batch_idx: int) -> torch.Tensor:
+        loss = step(self, batch, batch_idx)
+        losses.append((self.trainer.global_step, float(loss.detach())))
+        return loss
+
+    monkeypatch.setattr(Classifier, "training_step", training_step)
+    monkeypatch.setattr(lr_find, "NUM_TRAINING", 30)
+    curve = lr_find.search(module, datamodule, "32-true", config.trainer)
+    together = min(accumulate, 3)
+    assert given[0]["accumulate_grad_batches"] == together and given[0]["devices"] == [0]
+    assert given[0]["gradient_clip_val"] == 1.0 and "limit_val_batches" not in given[0]
+    steps = pd.DataFrame(losses, columns=["step", "loss"]).groupby("step")["loss"]
+    assert set(steps.size()) == {together} and 15 < len(curve) <= len(steps)
+    smoothed, expected = 0.0, []
+    for number, loss in enumerate(steps.mean()[: len(curve)]):
+        smoothed = 0.98 * smoothed + 0.02 * loss
+        expected.append(smoothed / (1 - 0.98 ** (number + 2)))  # as Lightning counts
+    assert np.allclose(curve["loss"], expected, rtol=1e-4)

@@ -18,13 +18,14 @@ from pytorch_lightning.strategies import DDPStrategy
 from paddy_lightning import ranks
 from paddy_lightning.broken import find_broken
 from paddy_lightning.cache import Cache, default_place
-from paddy_lightning.check import lightning_trainer
+from paddy_lightning.check import num_devices
 from paddy_lightning.checkpoints import WholeFiles
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import OFF, BadImages, Schedule, TrainConfig, plain
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.listing import some
+from paddy_lightning.max_time import MaxTime
 from paddy_lightning.model import Network, build_model, resolve_arch
 from paddy_lightning.pixels import Kept
 from paddy_lightning.predict import (
@@ -35,13 +36,15 @@ from paddy_lightning.predict import (
     usable_precision,
 )
 from paddy_lightning.presize import Presize
-from paddy_lightning.profiling import EpochProfiler
+from paddy_lightning.profiling import EpochProfiler, MarkValidation
 from paddy_lightning.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import DataSet
+from paddy_lightning.trainer_arguments import given, lightning_trainer, seconds_of
 from paddy_lightning.workers import cores_to_use, default_num_workers, fitting_workers
 
 log = logging.getLogger(__name__)
+FEW_STEPS = 10  # an epoch
 NAMED = 3  # broken pictures in an error message
 C = TypeVar("C", bound=Classifier)
 
@@ -61,7 +64,11 @@ def build(
         table: The pictures, split.
         kind: Of module.
         from_last: Whether all weights will come from a checkpoint, so that none are fetched.
+
+    Raises:
+        UserError: Too few pictures to train on.
     """
+    refuse_too_few(config, data, int((~table["is_valid"]).sum()))
     class_names = sorted(table["label"].unique())
     pl.seed_everything(config.seed, verbose=False)
     weights = "none" if from_last or config.start else config.weights
@@ -86,6 +93,33 @@ def build(
         tta=TTA_VIEWS if config.tta else 0,
     )
     return module, datamodule
+
+
+def refuse_too_few(config: TrainConfig, data: DataSet, num_train: int) -> None:
+    """Return if each device has two pictures a step: the head normalises over them.
+
+    Raises:
+        UserError: It has not.
+    """
+    devices = num_devices(config)
+    if num_train < 2 * devices:
+        needs = f"{devices} devices need two each" if devices > 1 else "there must be two"
+        raise UserError(f"{data.root}: {num_train} pictures to train on; {needs}")
+
+
+def say_if_steps_are_few(config: TrainConfig, num_train: int) -> None:
+    """A line where an epoch is so short that a schedule of few epochs is a coarse one."""
+    told = given(config.trainer)
+    batches = max(1, num_train // config.batch_size)
+    together = min(told.get("accumulate_grad_batches", 1), batches)
+    steps = -(-batches // together)
+    if steps < FEW_STEPS and "limit_train_batches" not in told:
+        log.info(
+            "an epoch has %d steps of %d pictures and leaves out %d: a smaller batch_size= makes"
+            " more of them",
+            *(steps, min(num_train, config.batch_size * together)),
+            max(0, num_train - batches * config.batch_size),
+        )
 
 
 def cache_of(config: TrainConfig, root: Path) -> Cache | None:
@@ -203,20 +237,25 @@ def make_trainer(
         UserError: An argument under ``trainer.`` that Lightning refuses.
     """
     steps = num_train // config.batch_size
+    say_if_steps_are_few(config, num_train)
+    told = given(config.trainer)
+    max_time = told.pop("max_time", None)
+    timers = [MaxTime(seconds_of(max_time))] if max_time else []
     arguments = {
         "log_every_n_steps": max(1, min(50, steps // 4)),
         "devices": 1,
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
-        **config.trainer,
+        **told,
         "max_epochs": config.epochs + config.freeze_epochs,
-        "precision": usable_precision(config.precision, notice=True),
+        "precision": usable_precision(config.precision, told.get("accelerator"), notice=True),
         "logger": TensorBoardLogger(run_dir, name="", version=""),
-        "callbacks": [*callbacks, LearningRateMonitor("step", log_momentum=True)],
+        "callbacks": [*timers, *callbacks, LearningRateMonitor("step", log_momentum=True)],
         "plugins": [WholeFiles()],
     }
     if config.profile:
         arguments["profiler"] = EpochProfiler()
+        arguments["callbacks"] = [MarkValidation(), *arguments["callbacks"]]
     if ranks.local_rank() is not None:
         # What is frozen gets no gradient; and validation, whose shares are not equally long, must
         # not wait for the others' buffers (FineTune sends them in time).

@@ -1,25 +1,16 @@
 """All refusals that need no data: wrong values, before anything is read, built or written."""
 
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from paddy_lightning.config import OFF, PredictConfig, Schedule, TrainConfig
 from paddy_lightning.errors import UserError, nearest
-from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.trainer_arguments import (
+    check_arguments,
+    given,
+    lightning_trainer,
+    one_device,
+)
 
-if TYPE_CHECKING:
-    from pytorch_lightning import Trainer
-
-OWN_KNOBS = {  # Trainer's arguments that are ours to set, and what to use for them
-    "max_epochs": "epochs= and freeze_epochs=",
-    "precision": "precision=",
-    "logger": "nothing: a run always logs to its folder",
-    "callbacks": "nothing: they are the run's",
-    "fast_dev_run": "trainer.limit_train_batches= and epochs=1",
-    "plugins": "nothing: they are the run's",
-    "default_root_dir": "hydra.run.dir=",
-}
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
 
 
@@ -48,7 +39,7 @@ def check(config: TrainConfig) -> None:
     if not 0 < config.min_scale <= 1:
         raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
     if config.precision not in PRECISIONS:
-        near = nearest(config.precision, PRECISIONS)
+        near = nearest(str(config.precision), PRECISIONS)
         raise UserError(f"precision={config.precision}: not one of {', '.join(PRECISIONS)}{near}")
     _check_augment(config)
     _check_trainer(config)
@@ -88,60 +79,27 @@ def _check_augment(config: TrainConfig) -> None:
 
 
 def _check_trainer(config: TrainConfig) -> None:
+    if not isinstance(config.trainer, dict):
+        raise UserError(f"trainer={config.trainer}: give arguments by name, such as {{devices: 2}}")
     if not config.trainer:
         return
-    from pytorch_lightning import Trainer
-
-    known = inspect.signature(Trainer).parameters
-    for name in config.trainer:
-        if name in OWN_KNOBS:
-            raise UserError(f"trainer.{name}: use {OWN_KNOBS[name]}")
-        if name not in known:
-            raise UserError(f"trainer.{name}: Trainer has no such argument{nearest(name, known)}")
+    check_arguments(config.trainer)
     devices = num_devices(config)
-    if devices > 1 and config.batch_size % devices:
+    if config.batch_size % devices:
         raise UserError(f"batch_size={config.batch_size}: must divide among {devices} devices")
-    one = {"devices": 1} if devices > 1 else {}  # several are found when they are started
-    lightning_trainer(**{"logger": False, "enable_checkpointing": False, **config.trainer, **one})
+    if config.batch_size < 2 * devices:  # the head normalises over a device's share
+        raise UserError(
+            f"batch_size={config.batch_size}: must be at least 2 for each of {devices} devices"
+        )
+    arguments = given(config.trainer) | one_device(config.trainer)  # others when they are started
+    arguments.pop("max_time", None)
+    lightning_trainer(logger=False, enable_checkpointing=False, **arguments)
 
 
 def num_devices(config: TrainConfig) -> int:
-    """How many devices ``trainer.devices`` asks for.
-
-    Raises:
-        UserError: Neither a number above 0 nor a list of devices.
-    """
-    devices = config.trainer.get("devices", 1)
-    if isinstance(devices, (list, tuple)) and devices:
-        return len(devices)
-    try:
-        count = int(devices)
-    except (TypeError, ValueError):
-        count = 0
-    if count < 1:
-        raise UserError(f"trainer.devices={devices}: give a number, such as 2, or a list, [0,1]")
-    return count
-
-
-def lightning_trainer(**arguments: Any) -> "Trainer":
-    """Lightning's Trainer, its refusals as ours: such as of a device that is not there.
-
-    It counts its processes as we do, whatever Slurm or torchrun have in the environment.
-
-    Raises:
-        UserError: With the first line of what Lightning says.
-    """
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-    from pytorch_lightning import Trainer
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
-
-    leave_out_small_talk()
-    plugins = [*arguments.get("plugins", ()), LightningEnvironment()]
-    try:
-        return Trainer(**arguments | {"plugins": plugins})
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise UserError(f"trainer, precision: {first_line}") from error
+    """How many devices ``trainer.devices`` asks for."""
+    devices = given(config.trainer).get("devices", 1)
+    return len(devices) if isinstance(devices, (list, tuple)) else int(devices)
 
 
 def _check_model(config: TrainConfig) -> None:

@@ -5,6 +5,7 @@ moved run would forget its best epoch) and whose files pass through /tmp, where 
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,15 @@ class Checkpoints(Checkpoint):
     def __init__(self, run_dir: Path) -> None:
         self.best = run_dir / "checkpoints" / "best.ckpt"
         self.last = run_dir / "checkpoints" / "last.ckpt"
-        self.score = [float("inf"), float("inf")]
+        self.score = [math.inf, math.inf]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save; the best first, so that what ``last.ckpt`` remembers is there."""
         del pl_module
         score = [float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")]
-        if score < self.score or self.score[0] == float("inf"):
+        if not math.isfinite(score[1]):  # its errors mean nothing: better than no checkpoint alone
+            score = [math.inf, math.inf]
+        if score < self.score or self.score[0] == math.inf:
             self.score = score
             trainer.save_checkpoint(self.best, weights_only=True)
         trainer.save_checkpoint(self.last)

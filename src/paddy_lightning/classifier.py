@@ -73,6 +73,11 @@ class Classifier(pl.LightningModule):
         self.num_valid.update(torch.full_like(loss, len(batch.label)))
         return logits.argmax(1) == batch.label
 
+    def on_validation_epoch_start(self) -> None:
+        """Sums need their digits, also where bf16-true has taken them with the weights."""
+        for metric in (self.valid_loss, self.num_valid):
+            metric.set_dtype(torch.float32)
+
     def on_validation_epoch_end(self) -> None:
         """Log them."""
         self.log("error_rate", 1 - self.accuracy.compute())
@@ -109,7 +114,8 @@ class Classifier(pl.LightningModule):
         checkpoint["train_loss"] = [float(self._loss_sum), self._loss_weight]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there; the weights are loaded next, before Lightning sets their precision."""
+        have_digits_for(self, checkpoint["state_dict"])
         loss_sum, self._loss_weight = checkpoint["train_loss"]
         self._loss_sum = torch.tensor(loss_sum)
 
@@ -119,16 +125,32 @@ class Classifier(pl.LightningModule):
         return float(self._loss_sum) / self._loss_weight if self._loss_weight else float("nan")
 
     def _smooth(self, loss: Tensor) -> None:
-        # Stays on the device: reading it here would make every step wait.
-        self._loss_sum = SMOOTHING * self._loss_sum.to(loss.device) + (1 - SMOOTHING) * loss
+        # Stays on the device: reading it here would make every step wait. A loss that is not
+        # finite, whose step 16-mixed skips, leaves the mean as it is.
+        so_far = self._loss_sum.to(loss.device)
+        loss = torch.where(loss.isfinite(), loss, so_far / (self._loss_weight or 1))
+        self._loss_sum = SMOOTHING * so_far + (1 - SMOOTHING) * loss
         self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
 
     def _logits(self, pictures: Tensor) -> Tensor:
-        """float32, also under mixed precision: loss and softmax need the digits."""
+        """float32, also of lower weights, and float64 of such: loss and softmax need the digits.
+
+        Pictures come as float32 and go in as what the weights are: under 64-true or bf16-true
+        all of them are of that kind.
+        """
+        pictures = pictures.to(next(self.model.parameters()).dtype)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         if self.training or pictures.device.type != "cpu":
-            return self.model(pictures).float()
-        return torch.cat([self.model(some) for some in pictures.split(CPU_AT_ONCE)]).float()
+            logits = self.model(pictures)
+        else:
+            logits = torch.cat([self.model(some) for some in pictures.split(CPU_AT_ONCE)])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def have_digits_for(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Make a network float64 where what it is about to load is; float32 holds all that is lower."""
+    if any(tensor.dtype is torch.float64 for tensor in weights.values()):
+        module.double()
 
 
 def lay_alike(optimizer: torch.optim.Optimizer) -> None:

@@ -13,7 +13,7 @@ from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.evidence import LEVEL, chance, error_interval, paired
 from paddy_lightning.interpret import read_predictions
-from paddy_lightning.run_folder import Summary, read_summary, short_names
+from paddy_lightning.run_folder import FINISHED, Summary, read_summary, short_names
 
 REPEATS = {"seed", "fold"}  # the same experiment once more
 SPOKEN = {"trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.logger"}
@@ -74,7 +74,7 @@ def compare(folders: list[Path]) -> Comparison:
     every = pd.concat([knobs, pd.DataFrame(summaries).reindex(columns=list(RESULTS))], axis=1)
     every["run"] = short_names(folders)
     every["folder"] = pd.Series(folders, dtype=object)
-    every["done"] = every["status"] == "done"
+    every["done"] = every["status"].isin(FINISHED)
     every = every.sort_values(
         ["done", "error_rate", "valid_loss"], ascending=[False, True, True], kind="stable"
     )

@@ -12,6 +12,7 @@ from paddy_lightning.config import CompareConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.lettering import legible, lettering, printable
+from paddy_lightning.run_folder import FINISHED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,7 @@ def plot(runs: pd.DataFrame) -> "Figure":
     """The error rates with their 95 % intervals, best on top."""
     from paddy_lightning.figures import new_figure
 
-    done = runs[runs["status"] == "done"].iloc[::-1]
+    done = runs[runs["status"].isin(FINISHED)].iloc[::-1]
     figure = new_figure(8, 1.2 + 0.32 * max(1, len(done)))
     axes = figure.subplots()
     places, errors = range(len(done)), done["error_rate"]

@@ -127,7 +127,9 @@ class TrainConfig:
     folds: int = knob(5, "how many folds there are")
     group: str | None = knob(None, "never split up: duplicates (equal files), or a column of csv")
     bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
-    precision: str = knob("16-mixed", "any of Lightning's; 32-true where mixed is no gain (CPU)")
+    precision: str = knob(
+        "16-mixed", "16-mixed, bf16-mixed, or 16-, bf16-, 32- or 64-true; mixed: GPUs only"
+    )
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(
         None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
@@ -135,7 +137,7 @@ class TrainConfig:
     cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache")
     cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
     profile: bool = knob(False, "tell where an epoch's time goes, and what would shorten it")
-    trainer: dict[str, Any] = knob({}, "any other argument of Lightning's Trainer")
+    trainer: dict[str, Any] = knob({}, "other arguments of Lightning's Trainer, such as max_time")
     resume: str | None = knob(None, "a run folder: go on with that run, with its own config")
 
     def __post_init__(self) -> None:

@@ -12,6 +12,10 @@ class TakenError(UserError):
     """A folder is another run's, or in another process's hands: nothing may be written there."""
 
 
+class DivergedError(UserError):
+    """A training whose numbers are lost; what goes on with it would lose them again."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean ...?"``, or nothing where no known word is near."""
     close = get_close_matches(word, list(known), n=3, cutoff=0.6)

@@ -13,6 +13,7 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.predict import join_views, predict_views, predictions_table
 from paddy_lightning.run_folder import Summary
+from paddy_lightning.trainer_arguments import one_device
 
 
 def evaluate_best(
@@ -26,7 +27,7 @@ def evaluate_best(
     """``evaluate`` of the best checkpoint, and its epoch."""
     checkpoint = torch.load(best, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
-    views = predict_views(module, datamodule, config.precision)
+    views = predict_views(module, datamodule, config.precision, one_device(config.trainer))
     class_names = checkpoint["hyper_parameters"]["class_names"]
     found = evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
     return found | {"best_epoch": checkpoint["epoch"] + 1}

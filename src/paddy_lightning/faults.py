@@ -23,6 +23,10 @@ SAID = {
         "a process that opens pictures was killed, by someone or for want of memory: fewer"
         " num_workers= need less"
     ),
+    r"does not have a deterministic implementation|CUBLAS_WORKSPACE_CONFIG": (
+        "trainer.deterministic=true: a part of this network cannot be deterministic on this"
+        " device; trainer.deterministic=warn makes the others so"
+    ),
     r"No space left on device|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+": (
         "the disk is full: make room"
     ),

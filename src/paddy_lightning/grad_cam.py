@@ -44,7 +44,7 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
         log.warning("no pictures of the top losses: %s", error)
         return []
     module = load_module(checkpoint)
-    network: Any = module.model.eval()
+    network: Any = module.model.float().eval()
     seen = augment_of(facts).plain(images)
     target = torch.tensor([facts["class_names"].index(name) for name in rows["predicted"]])
     maps = attention(network, seen, target)

@@ -19,7 +19,7 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.evidence import error_interval
 from paddy_lightning.lettering import printable
-from paddy_lightning.run_folder import locked, read_config, read_summary
+from paddy_lightning.run_folder import FINISHED, locked, read_config, read_summary
 from paddy_lightning.valid_right import read_right
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def interpret(run: str | Path) -> Interpretation:
     """
     run_dir = Path(run)
     read_config(run_dir)
-    if read_summary(run_dir).get("status") != "done":
+    if read_summary(run_dir).get("status") not in FINISHED:
         raise UserError(f"run={run_dir}: is not done; there is nothing to look into yet")
     with locked(run_dir):
         return write_interpretation(run_dir)
@@ -137,10 +137,19 @@ def look_into(run_dir: Path) -> Interpretation:
         # Over the classes that are there: one without pictures has no F1.
         "macro_f1": float(classes.loc[classes["support"] > 0, "f1"].mean()),
         "calibration_error": float((gap * bins["count"]).sum() / len(valid)),
-        "advice": advice(epochs, read_right(run_dir), read_config(run_dir).freeze_epochs),
+        "advice": _what_next(run_dir, epochs),
     }
     top = valid.nlargest(TOP_LOSSES, "loss").reset_index(drop=True)
     return Interpretation(summary, classes, confused_pairs(matrix), matrix, bins, top, epochs)
+
+
+def _what_next(run_dir: Path, epochs: pd.DataFrame) -> str:
+    """``advice``; but a run that was stopped has the best part of its schedule before it."""
+    config = read_config(run_dir)
+    if len(epochs) < config.epochs + config.freeze_epochs:
+        told = f"stopped after {len(epochs)} of {config.epochs + config.freeze_epochs} epochs"
+        return f"{told}, before its rates had come down: go on with it (resume=)"
+    return advice(epochs, read_right(run_dir), config.freeze_epochs)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

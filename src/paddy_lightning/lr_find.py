@@ -8,7 +8,7 @@ are fastai's.
 import io
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning.tuner.tuning import Tuner
+from torch import Tensor
 
-from paddy_lightning.check import lightning_trainer
 from paddy_lightning.classifier import Classifier
-from paddy_lightning.datamodule import PaddyDataModule
+from paddy_lightning.datamodule import Batch, PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.model import param_groups
+from paddy_lightning.trainer_arguments import ONE_STEP, given, lightning_trainer, one_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,19 +36,47 @@ SKIPPED = (NUM_TRAINING // 10, 5)  # points at the start and the end that no rea
 class Searched(Classifier):
     """A classifier for one search, with the momentum of fastai's plain optimizer."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._of_step: list[Tensor] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """As in training; but the last of a step's batches, which alone is looked at, has the mean
+        of their losses for its value.
+        """
+        loss = super().training_step(batch, batch_idx)
+        accumulate = self.trainer.accumulate_grad_batches
+        if accumulate == 1:
+            return loss
+        self._of_step.append(loss.detach())
+        if (batch_idx + 1) % accumulate:
+            return loss
+        mean = torch.stack(self._of_step).mean()
+        self._of_step = []
+        return loss + (mean - loss.detach())
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with momentum .9, as fastai has it outside of one-cycle."""
         groups = param_groups(self.model, self.weight_decay)
-        return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5, fused=True)
+        fused = not self.trainer.gradient_clip_val
+        return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5, fused=fused)
 
 
-def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.DataFrame:
+def search(
+    module: Searched,
+    datamodule: PaddyDataModule,
+    precision: str,
+    arguments: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """Train for 100 steps at growing rates. The module is of no use afterwards.
 
     Args:
         module: Frozen as in the phase that the rate is for.
         datamodule: With training pictures.
         precision: As in training.
+        arguments: Of Lightning's Trainer, as in training. A rate goes with a number of pictures a
+            step, so ``accumulate_grad_batches`` counts; where an epoch has fewer batches, as many
+            as it has.
 
     Returns:
         ``lr`` and ``loss`` (smoothed, beta .98, debiased), a row a step; fewer than 100 where the
@@ -56,12 +85,18 @@ def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.
     Raises:
         UserError: Fewer steps than any reading needs.
     """
+    arguments = arguments or {}
+    batches = len(datamodule.train_dataloader())
+    accumulate = min(arguments.get("accumulate_grad_batches") or 1, batches)
     # The search has a bar of its own that cannot be turned off, and would fill a log file.
     bar = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     with bar, tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
         trainer = lightning_trainer(
             max_epochs=-1,
-            devices=1,
+            **one_device(arguments),
+            **given(arguments, ONE_STEP) | {"accumulate_grad_batches": accumulate},
+            # A step cut short by the end of an epoch would leave no loss behind.
+            limit_train_batches=batches - batches % accumulate,
             precision=precision,
             default_root_dir=folder,
             logger=False,
@@ -80,6 +115,7 @@ def search(module: Searched, datamodule: PaddyDataModule, precision: str) -> pd.
             update_attr=False,
         )
     curve = pd.DataFrame({"lr": finder.results["lr"], "loss": finder.results["loss"]})
+    curve["loss"] *= accumulate  # by which Lightning has divided it
     if len(readable(curve)) < 3:
         raise UserError("lr=find: the loss grew at once; give a rate, such as lr=2e-3")
     return curve

@@ -2,13 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from paddy_lightning.atomic import set_aside
 from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
-from paddy_lightning.classifier import Classifier
+from paddy_lightning.classifier import Classifier, have_digits_for
 from paddy_lightning.config import PadMode, PredictConfig, Resize, Tta, read_enum
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
@@ -25,8 +24,9 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.model import build_model
 from paddy_lightning.prediction_report import report_errors, report_members, report_top
 from paddy_lightning.presize import Presize
-from paddy_lightning.quiet import heard, leave_out_small_talk
+from paddy_lightning.quiet import heard
 from paddy_lightning.submission import submission
+from paddy_lightning.trainer_arguments import ANY_DEVICE, lightning_trainer
 from paddy_lightning.whereabouts import ToPredict, find_images, trained_on
 from paddy_lightning.workers import default_num_workers, fitting_workers
 
@@ -156,21 +156,32 @@ def load_module(checkpoint: dict[str, Any]) -> Classifier:
     num_classes = len(facts["class_names"])
     model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]))
     module = Classifier(model, num_classes)
+    have_digits_for(module, checkpoint["state_dict"])
     module.load_state_dict(checkpoint["state_dict"])
     return module
 
 
-def predict_views(module: Classifier, datamodule: PaddyDataModule, precision: str) -> Tensor:
+def predict_views(
+    module: Classifier,
+    datamodule: PaddyDataModule,
+    precision: str,
+    device: Mapping[str, Any] = ANY_DEVICE,
+) -> Tensor:
     """Run the network over ``predict_dataloader``.
+
+    Args:
+        module: The network.
+        datamodule: Of the pictures.
+        precision: As in training.
+        device: Lightning's ``accelerator`` and ``devices`` for one of them.
 
     Returns:
         float32 [N, views, num_classes] on the CPU, in the order of the table's rows; the plain
         view is the last.
     """
-    leave_out_small_talk()
-    trainer = pl.Trainer(
-        precision=usable_precision(precision),  # type: ignore[arg-type]
-        devices=1,
+    trainer = lightning_trainer(
+        **device,
+        precision=usable_precision(precision, device.get("accelerator")),
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -248,9 +259,10 @@ def _predict_files(
     return views
 
 
-def usable_precision(precision: str, notice: bool = False) -> str:
+def usable_precision(precision: str, accelerator: str | None = None, notice: bool = False) -> str:
     """As asked, but 32-true where mixed precision is no gain: on a CPU."""
-    if torch.cuda.is_available() or not precision.endswith("-mixed"):
+    on_gpu = torch.cuda.is_available() and accelerator != "cpu"
+    if on_gpu or not precision.endswith("-mixed"):
         return precision
     if notice:
         log.info("precision: 32-true (%s is no gain on this machine)", precision)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.profilers import Profiler
 
@@ -29,6 +30,7 @@ ACTIONS = {  # the last word of a marker -> what it stands for
     "training_step": FORWARD,
     "backward": BACKWARD,
     "optimizer_step": OPTIMIZER,
+    VALIDATION: VALIDATION,  # ours
 }
 MUCH = 0.15  # share of an epoch that is worth a word
 
@@ -53,19 +55,15 @@ class EpochProfiler(Profiler):
         self._since = 0.0
 
     def start(self, action_name: str) -> None:
-        """Enter a part; validation begins where its strategy is told that it has begun."""
+        """Enter a part; all that lies in validation is validation."""
         word = _last_word(action_name)
-        if word == "on_validation_end" and action_name.startswith("[Strategy]"):
-            self._leave(VALIDATION)
-        elif word in ACTIONS and VALIDATION not in self._open:
+        if word in ACTIONS and VALIDATION not in self._open:
             self._enter(ACTIONS[word])
 
     def stop(self, action_name: str) -> None:
         """Leave a part."""
         word = _last_word(action_name)
-        if word == "on_validation_start" and action_name.startswith("[Strategy]"):
-            self._enter(VALIDATION)
-        elif word in ACTIONS and VALIDATION not in self._open:
+        if word in ACTIONS and (word == VALIDATION or VALIDATION not in self._open):
             self._leave(ACTIONS[word])
             self.epochs += word == "run_training_epoch"
 
@@ -94,6 +92,20 @@ class EpochProfiler(Profiler):
         return pd.DataFrame(
             {"part": PARTS, "seconds": seconds.to_numpy(), "share": (seconds / seconds.sum())}
         ).reset_index(drop=True)
+
+
+class MarkValidation(pl.Callback):
+    """Sets the marker that Lightning lacks: the whole of a validation."""
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """It begins."""
+        del pl_module
+        trainer.profiler.start(VALIDATION)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """It is over."""
+        del pl_module
+        trainer.profiler.stop(VALIDATION)
 
 
 def write_profile(

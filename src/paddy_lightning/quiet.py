@@ -12,6 +12,7 @@ SMALL_TALK = (
     r".*does not have many workers.*",
     r".*exists and is not empty.*",  # a run folder has Hydra's files before it has ours
     r".*number of training batches.*is smaller than the logging interval.*",
+    r".*checkpoint that ended before the epoch ended.*",  # other batches a step; ours are whole
     r".*sync_dist=True.*",  # torchmetrics has synchronised what is logged
     r".*`broadcast_buffers` is deprecated.*",
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.15

@@ -23,7 +23,7 @@ import yaml
 from paddy_lightning import __version__
 from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import OFF, DataConfig, TrainConfig, plain
-from paddy_lightning.errors import TakenError, UserError
+from paddy_lightning.errors import DivergedError, TakenError, UserError
 from paddy_lightning.faults import sentence_of
 from paddy_lightning.locks import alone
 from paddy_lightning.ranks import COMMAND
@@ -31,6 +31,8 @@ from paddy_lightning.ranks import COMMAND
 log = logging.getLogger(__name__)
 VERSIONS = ("torch", "pytorch-lightning", "timm", "kornia", "pillow")
 LOCK = "run.lock"
+STOPPED = "stopped"  # a status: evaluated, but short of its schedule's end
+FINISHED = ("done", STOPPED)  # what has a best checkpoint that is evaluated
 Summary = dict[str, Any]
 
 
@@ -179,6 +181,8 @@ def locked(run_dir: Path) -> AbstractContextManager[None]:
 def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
     """Keep ``summary.json`` true to what happens: running, then done, failed or interrupted.
 
+    The block may set another status than done for its own end.
+
     Args:
         run_dir: The run folder.
         summary: What is known at the start, such as the ``seconds`` spent before a resume; the
@@ -203,13 +207,14 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
         raise KeyboardInterrupt from None
     except BaseException as error:
         write("failed", reason=sentence_of(error) or f"{type(error).__name__}: {error}")
-        if (run_dir / "checkpoints" / "last.ckpt").exists():
+        may_go_on = not isinstance(error, DivergedError)
+        if may_go_on and (run_dir / "checkpoints" / "last.ckpt").exists():
             log.info("what is done is kept; go on with: %s", resuming(run_dir))
         raise
-    write("done")
+    write("done" if summary["status"] == "running" else summary["status"])
 
 
-def resuming(run_dir: Path) -> str:
+def resuming(run_dir: str | Path) -> str:
     """The command that goes on with a run."""
     return f"python train.py resume={shlex.quote(str(run_dir))}"
 
@@ -248,10 +253,13 @@ def closing_line(summary: Summary) -> str:
     """The run in a line: errors, time and where everything lies."""
     tta = summary["tta_error_rate"]
     with_tta = "" if tta is None else f", with TTA {tta:.4f}"
+    done = summary["status"] == "done"
+    how = "done" if done else f"stopped ({summary['reason']})"
+    on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
     return (
-        f"done in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
+        f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
         f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
-        f" everything is in {summary['run_dir']}"
+        f" everything is in {summary['run_dir']}{on}"
     )
 
 

@@ -17,7 +17,7 @@ from paddy_lightning.atomic import written_whole
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.datamodule import Batch
-from paddy_lightning.errors import UserError
+from paddy_lightning.errors import DivergedError
 from paddy_lightning.lettering import printable
 from paddy_lightning.run_folder import Summary
 from paddy_lightning.show import mosaic
@@ -46,6 +46,7 @@ class RunLog(pl.Callback):
         self.epochs: list[dict[str, float]] = []
         self._images = 0
         self._start = self._trained = 0.0
+        self._of_step: list[Tensor] = []  # the losses of its batches so far
         self._losses: list[tuple[int, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,9 +85,13 @@ class RunLog(pl.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Keep the loss where it is, and read many together."""
-        del pl_module, batch, batch_idx
-        self._losses.append((trainer.global_step, outputs["loss"]))
+        """Keep the mean loss of a step's batches where it is, and read many together."""
+        del pl_module, batch
+        accumulate = trainer.accumulate_grad_batches
+        self._of_step.append(outputs["loss"] * accumulate)  # which Lightning has divided by it
+        if trainer.is_last_batch or (batch_idx + 1) % accumulate == 0:
+            self._losses.append((trainer.global_step, torch.stack(self._of_step).mean()))
+            self._of_step = []
         if len(self._losses) == READ_EVERY:
             self._read_losses(trainer)
 
@@ -124,21 +129,42 @@ class RunLog(pl.Callback):
         """Every step's loss to TensorBoard, in one transfer from the device.
 
         Raises:
-            UserError: It is no number any more; nothing of this epoch is saved.
+            DivergedError: One is no number any more; nothing of this epoch is saved.
         """
-        if self._losses:
-            steps, losses = zip(*self._losses, strict=True)
-            for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
-                if not math.isfinite(loss):
-                    raise UserError(
-                        f"the loss is {loss} at step {step} (epoch {trainer.current_epoch + 1}):"
-                        " a lower lr=, or precision=32-true, may help; checkpoints of earlier"
-                        " epochs are kept"
-                    )
-                for logger in trainer.loggers:
-                    if isinstance(logger, TensorBoardLogger):
-                        logger.experiment.add_scalar("train_loss", loss, step)
-            self._losses.clear()
+        if not self._losses:
+            return
+        steps, losses = zip(*self._losses, strict=True)
+        self._losses.clear()
+        read = list(zip(steps, torch.stack(losses).tolist(), strict=True))
+        for step, loss in read:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_scalar("train_loss", loss, step)
+        lost = [(step, loss) for step, loss in read if not math.isfinite(loss)]
+        if lost and was_skipped(trainer):
+            log.info("16-mixed skipped %d steps, whose loss was not finite", len(lost))
+        elif lost:
+            raise DivergedError(self._what_diverged(trainer, *lost[0]))
+
+    def _what_diverged(self, trainer: pl.Trainer, step: int, loss: float) -> str:
+        digits = "" if trainer.precision == "32-true" else ", or with precision=32-true,"
+        best = f" (start={self.run_dir} takes its best epoch along)" if self.epochs else ""
+        return (
+            f"the loss is {loss} at step {step} (epoch {trainer.current_epoch + 1}): a new run"
+            f" with a lower lr={digits} may help{best}; a resume would come to the same"
+        )
+
+
+def was_skipped(trainer: pl.Trainer) -> bool:
+    """Whether steps without a finite loss have left no trace: under 16-mixed, as a rule.
+
+    Its scaler makes no step where a gradient is not finite; but the means of a normalisation
+    layer may be lost before that.
+    """
+    if getattr(trainer.precision_plugin, "scaler", None) is None:
+        return False
+    state = trainer.lightning_module.state_dict().values()
+    return all(bool(tensor.isfinite().all()) for tensor in state)
 
 
 def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:

@@ -31,7 +31,7 @@ from paddy_lightning.check import check
 from paddy_lightning.command_line import SWEPT, child_environment, end_child, explain
 from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.run_folder import from_anywhere, read_config, read_summary
+from paddy_lightning.run_folder import FINISHED, from_anywhere, read_config, read_summary
 from paddy_lightning.table import open_data
 
 log = logging.getLogger(__name__)
@@ -167,5 +167,5 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         found = compare(find_runs(folder))
         write_comparison(found, folder)
-        if (found.runs["status"] != "done").any():
+        if not found.runs["status"].isin(FINISHED).all():
             raise SystemExit(1)

@@ -30,6 +30,7 @@ from paddy_lightning.evaluation import evaluate_best
 from paddy_lightning.figures import save_figures
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.interpret import write_interpretation
+from paddy_lightning.max_time import fit, stopped_early
 from paddy_lightning.model import require_pretrained, set_frozen
 from paddy_lightning.pixels import CONTENT, file_stamps
 from paddy_lightning.predict import load_checkpoint, usable_precision
@@ -175,7 +176,8 @@ def _find_lr(
 
     module, datamodule = build(config, data, table, lr_find.Searched)
     set_frozen(module.model.get_submodule("body"), config.freeze_epochs > 0)
-    curve = lr_find.search(module, datamodule, usable_precision(config.precision))
+    precision = usable_precision(config.precision, config.trainer.get("accelerator"))
+    curve = lr_find.search(module, datamodule, precision, config.trainer)
     rates = lr_find.suggestions(curve)
     write_table(run_dir / "lr_find.csv", curve)
     save_figures(run_dir, {"lr_find": lambda: lr_find.plot(curve, rates)})
@@ -241,7 +243,7 @@ def _run(
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
     if ranks.local_rank():  # the first rank keeps the run's folder
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
+        fit(trainer, module, datamodule, last)
         return {}
     if earlier is None:
         write_table(run_dir / "pictures.csv", table)
@@ -249,15 +251,18 @@ def _run(
     summary = first_summary(config, run_dir, facts, table, earlier or {})
     summary["lr_found"] = lr_found
     with summarised(run_dir, summary), told_of_changes(datamodule):
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
+        in_time = fit(trainer, module, datamodule, last)
+        end = {} if in_time else stopped_early(config, len(run_log.epochs))
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
         write_json(run_dir / "summary.json", summary)
         summary |= write_interpretation(run_dir).summary
         log_hyperparameters(trainer, config, summary)
-    checkpoints.last.unlink()
-    if isinstance(profiler := vars(trainer)["profiler"], EpochProfiler):
+        summary |= end
+    if summary["status"] == "done":
+        checkpoints.last.unlink()
+    if isinstance(profiler := trainer.profiler, EpochProfiler):
         write_profile(
             run_dir, profiler, datamodule.num_workers, datamodule.pictures.kept is not None
         )
