@@ -77,7 +77,7 @@ def test_a_labelled_test_beside_a_valid_tree_is_there_to_predict(tmp_path: Path)
     assert data.test_root == tmp_path / "test" and data.train["is_valid"].sum() == 4
 
 
-@pytest.mark.parametrize("name", ["test", "Testing"])
+@pytest.mark.parametrize("name", ["test", "Testing", "test/test"])
 def test_a_flat_test_set_beside_classes_is_no_class(tmp_path: Path, name: str) -> None:
     data = opened(tmp_path, "a/1.jpg", "b/1.jpg", f"{name}/1.jpg", f"{name}/2.jpg")
     assert set(data.train["label"]) == {"a", "b"} and data.test_root == tmp_path / name
@@ -106,6 +106,7 @@ def test_a_class_may_have_such_a_name(tmp_path: Path, classes: tuple[str, str]) 
         ([*tree("train", "a", "b"), "val/1.jpg"], "val: has no folders of classes, so nothing wo"),
         ([*tree("train", "a"), *tree("val", "A")], "val: has no class of train/, so nothing would"),
         (["train/1.jpg", "test/1.jpg"], "test, train hold no folders of classes; put one folder a"),
+        (["train/train/1.jpg", "test/test/1.jpg"], "test, train hold no folders of classes; put"),
         (["Train/1.jpg", "Val/1.jpg"], "Train, Val hold no folders of classes; put one folder a"),
         (["a/1.jpg", "test/1.jpg"], "1 pictures in 1 classes; .*; test/ holds what is to be pred"),
         (["data/a/1.jpg", "data/b/1.jpg"], r"in 1 classes; .*did you mean data\.root=.*/data\?"),

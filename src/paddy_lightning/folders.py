@@ -74,7 +74,7 @@ def read_folders(root: Path) -> Labelled:
     sides = {side: _only(root, named, side) for side in (TRAIN, VALID, TEST)}
     if any(tree.classes for tree in named):
         return _read_trees(root, found, named, sides)
-    loose = {tree.path for tree in named if tree.pictures}
+    loose = {_top(tree.path) for tree in named if tree.pictures}
     if loose and loose == _tops(found.pictures):
         raise UserError(
             f"{root}: {some(sorted(loose))} hold no folders of classes; put one folder a class into"
@@ -84,7 +84,8 @@ def read_folders(root: Path) -> Labelled:
     if test is None or not test.pictures:
         return _by_class(found, found.remarks)
     said = f"{test.path}/ holds what is to be predicted, and is no class"
-    return _by_class(_without(found, test.path), [said, *found.remarks])._replace(test=test.path)
+    others = _without(found, _top(test.path))
+    return _by_class(others, [said, *found.remarks])._replace(test=test.path)
 
 
 class _Tree(NamedTuple):
