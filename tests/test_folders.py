@@ -2,14 +2,17 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from paddy_lightning.config import DataConfig, Source
 from paddy_lightning.errors import UserError
 from paddy_lightning.folders import labelled_table
-from paddy_lightning.listing import look_into
+from paddy_lightning.listing import list_images, look_into
 from paddy_lightning.split import split_table
 from paddy_lightning.table import DataSet, describe, open_data
 
@@ -214,3 +217,37 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
             look_into(tmp_path / "closed")
     assert describe(data).endswith("c/ is left out: it cannot be listed (Permission denied)")
     assert set(data.train["label"]) == {"a", "b"}
+
+
+FOLDERS = st.sampled_from(
+    ["train", "Training", "val", "TEST", "test_images", "a", "b", "ünï", "no\udcff", ".git", "[a]"]
+)
+FILES = st.sampled_from(["1.jpg", "2.JPG", "3.gif", "x.txt", ".h.jpg", "noname", "summary.json"])
+LINKS = st.tuples(st.lists(FOLDERS, max_size=3), st.sampled_from([".", "..", "../a", "nowhere"]))
+
+
+@given(st.lists(st.tuples(st.lists(FOLDERS, max_size=4), FILES), max_size=25), st.lists(LINKS))
+def test_any_layout_is_a_table_or_a_sentence(
+    files: list[tuple[list[str], str]], links: list[tuple[list[str], str]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        for steps, name in files:
+            root.joinpath(*steps).mkdir(parents=True, exist_ok=True)
+            root.joinpath(*steps, name).touch()
+        for number, (steps, target) in enumerate(links):
+            if (place := root.joinpath(*steps)).is_dir():
+                (place / f"link{number}").symlink_to(target)
+        try:
+            data = open_data(DataConfig(Source.folder, folder))
+            table = split_table(data.train, data.root)
+        except UserError:
+            return
+        assert all(line.isprintable() for line in describe(data).split("\n")[1:])
+        listed = table["file"].tolist()
+        assert listed == sorted(set(listed)) and table["is_valid"].nunique() == 2
+        real = {(data.root / file).resolve() for file in listed}
+        assert len(real) == len(listed) and all(path.is_file() for path in real)
+        if data.test_root is not None:
+            unlabelled = list_images(data.test_root)
+            assert not {(data.test_root / file).resolve() for file in unlabelled} & real
