@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -128,9 +129,9 @@ def test_an_index_that_cannot_be_read_is_made_anew(
     index.write_text(damage(index.read_text()))
     cache_of(root).fill(files[::-1], num_workers=1)
     assert assert_right(root, files) == 60
-    assert reading is not None
-    for row in range(60):
-        assert np.array_equal(reading.read(row), open_whole(root / files[row], PRESIZE))
+    for row, file in enumerate(files):
+        picture = reading.read(row) if reading else None
+        assert picture is not None and np.array_equal(picture, open_whole(root / file, PRESIZE))
 
 
 def test_pixels_that_end_early_are_not_used(root: Path, files: pd.Series) -> None:
@@ -288,16 +289,6 @@ def test_jobs_side_by_side_keep_to_the_limit(root: Path, monkeypatch: pytest.Mon
     assert 90 * PICTURE < most <= limit
 
 
-HOLD = """
-import sys, time
-from paddy_lightning.room import hold
-from pathlib import Path
-file = hold(Path(sys.argv[1]))
-print("holds", flush=True)
-time.sleep(60)
-"""
-
-
 def test_what_is_being_read_is_not_cleared(root: Path, files: pd.Series) -> None:
     """Also once a forked worker has ended; but a killed process holds nothing."""
     cache, other = cache_of(root, PRESIZE, 60 * PICTURE), Presize((40, 48))
@@ -313,14 +304,13 @@ def test_what_is_being_read_is_not_cleared(root: Path, files: pd.Series) -> None
         os._exit(0 if kept and kept.read(0) is not None else 1)
     assert os.waitpid(worker, 0)[1] == 0
     assert not is_cleared() and assert_right(root, files) == 60
+    if (reader := os.fork()) == 0:
+        time.sleep(60)
+        os._exit(0)
     del kept
-    reader = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(pixels)], stdout=subprocess.PIPE, text=True
-    )
-    assert reader.stdout is not None and reader.stdout.readline() == "holds\n"
     assert not is_cleared()
-    reader.kill()
-    reader.wait()
+    os.kill(reader, signal.SIGKILL)
+    os.waitpid(reader, 0)
     assert is_cleared()
 
 
@@ -330,12 +320,12 @@ def test_pixels_that_are_being_read_count_until_they_are_cleared(
     """A run goes on with what it has opened, although a picture changed for the next."""
     cache_of(root).fill(files, num_workers=1)
     (old,) = cache_of(root).folder.glob("*.pixels")
-    kept = cache_of(root).open(files)
-    before = kept.read(59) if kept else None
+    kept, before = cache_of(root).open(files), open_whole(root / files[59], PRESIZE)
     shutil.copy(root / files[0], root / files[59])
     cache_of(root).fill(files, num_workers=1)
     assert assert_right(root, files) == 60
-    assert old.exists() and kept and before is not None and np.array_equal(kept.read(59), before)
+    after = kept.read(59) if kept else None
+    assert old.exists() and after is not None and np.array_equal(after, before)
     del kept
     shutil.copy(root / files[1], root / files[59])
     cache_of(root).fill(files, num_workers=1)

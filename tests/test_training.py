@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paddy_lightning.augment import Augment
@@ -20,7 +22,7 @@ from paddy_lightning.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.cache import Cache
 from paddy_lightning.classifier import Classifier
 from paddy_lightning.config import DataConfig, Resize, Source, TrainConfig
-from paddy_lightning.datamodule import PaddyDataModule
+from paddy_lightning.datamodule import Batch, PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.folders import labelled_table
@@ -186,31 +188,65 @@ def test_broken_pictures_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+class Fetches(TorchDispatchMode):
+    """Numbers that Python asks tensors for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].numel():
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class Copies(TorchDispatchMode):
+    """Tensors that go from the CPU to "meta"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        came_from = args[0].device.type if args and isinstance(args[0], Tensor) else ""
+        if isinstance(result, Tensor) and came_from == "cpu" and result.is_meta:
+            self.seen.append(str(func))
+        return result
+
+
+class Numbers(TorchFunctionMode):
+    """Python's numbers that become tensors, which are copied where they are not for the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+        if func in (torch.tensor, torch.as_tensor):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
 def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
     stripes: Path, tmp_path: Path
 ) -> None:
     """No number is fetched from a tensor during 22 steps, with an augmentation by Kornia too."""
-    fetched: list[str] = []
-
-    class Fetches(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
-            if func is torch.ops.aten._local_scalar_dense.default and args[0].numel():
-                fetched.append(str(func))
-            return func(*args, **(kwargs or {}))
+    fetches = Fetches()
 
     class WatchEverySteps(pl.Callback):
         """From the second step of the first epoch to the one before the last."""
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
             if index == 1 and trainer.current_epoch == 0:
-                self.mode = Fetches()
-                self.mode.__enter__()
+                fetches.__enter__()
 
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
         ) -> None:
             if index == 22 and trainer.current_epoch == 0:
-                self.mode.__exit__(None, None, None)
+                fetches.__exit__(None, None, None)
 
     config = small(
         stripes, batch_size=2, epochs=1, freeze_epochs=0, augment=[{"RandomErasing": {"p": 0.5}}]
@@ -225,7 +261,12 @@ def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
     ]
     trainer = make_trainer(config, tmp_path, 48, callbacks)
     trainer.fit(module, datamodule=datamodule)
-    assert not fetched, len(fetched)
+    assert not fetches.seen, len(fetches.seen)
+    module.eval()
+    batch = next(iter(datamodule.val_dataloader()))
+    with fetches:
+        module.validation_step(datamodule.transfer_batch_to_device(batch, module.device, 0), 0)
+    assert not fetches.seen, len(fetches.seen)
 
 
 def test_nothing_but_batches_is_copied_to_the_device(stripes: Path, tmp_path: Path) -> None:
@@ -233,32 +274,25 @@ def test_nothing_but_batches_is_copied_to_the_device(stripes: Path, tmp_path: Pa
 
     Seen on "meta", a device without numbers: who asks it for one gets an error.
     """
-    copies: list[str] = []
-
-    class Copies(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
-            result = func(*args, **(kwargs or {}))
-            came_from = args[0].device.type if args and isinstance(args[0], Tensor) else ""
-            if isinstance(result, Tensor) and came_from == "cpu" and result.is_meta:
-                copies.append(str(func))
-            return result
-
     config = small(stripes, tta=True)
     data = open_data(config.data)
     module, datamodule = build(config, data, split_readable(config, data), Classifier)
     module.to("meta")
     batch = next(iter(datamodule.train_dataloader()))
-    stages = {"training": module.training_step, "validating": module.validation_step}
-    stages["predicting"] = module.predict_step
+    stages: dict[str, Callable[[Batch, int], object]] = {
+        "training": module.training_step,
+        "validating": module.validation_step,
+        "predicting": module.predict_step,
+    }
     for stage, step in stages.items():
         module.train(stage == "training")
         state = {name: name == stage for name in stages}
         datamodule.trainer = Mock(current_epoch=0, global_rank=0, world_size=1, **state)
         for _ in range(2):
-            copies.clear()
-            with Copies():
+            copies, numbers = Copies(), Numbers()
+            with copies, numbers:
                 step(datamodule.transfer_batch_to_device(batch, torch.device("meta"), 0), 0)
-        assert len(copies) == len(batch), (stage, copies)
+        assert len(copies.seen) == len(batch) and not numbers.seen, (stage, copies, numbers)
 
 
 def test_a_size_beyond_presize_is_told(stripes: Path, caplog: pytest.LogCaptureFixture) -> None:

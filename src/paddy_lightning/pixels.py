@@ -59,9 +59,9 @@ class Kept:
 
     def read(self, row: int) -> np.ndarray | None:
         """uint8 [height, width, 3] as ``open_whole`` made it, or None where it is not kept."""
-        if not self.has(row):
-            return None
         offset, height, width = self.places[row].tolist()
+        if offset < 0:
+            return None
         picture = np.empty((height, width, 3), np.uint8)
         try:
             self._file = self._file or hold(self.pixels)
@@ -216,7 +216,7 @@ class Writer:
 
 def file_stamps(root: Path, files: pd.Series) -> pd.DataFrame:
     """The stamps of files, by their names; -1 where one is not there."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for file in files:
         try:
             status = os.stat(os.path.join(root, file))  # noqa: PTH116, PTH118  (Paths cost more)
