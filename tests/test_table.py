@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from paddy_lightning.config import DataConfig, Source
@@ -207,3 +209,54 @@ def test_a_csv_in_another_encoding_is_named(tmp_path: Path) -> None:
 def test_copies_of_a_notebook_are_no_class(tmp_path: Path) -> None:
     files = ("a/1.jpg", "b/1.jpg", ".ipynb_checkpoints/1.jpg", "a/.ipynb_checkpoints/1.jpg")
     assert labelled_table(make(tmp_path, *files))["file"].tolist() == ["a/1.jpg", "b/1.jpg"]
+
+
+CELLS = st.sampled_from(
+    [
+        *(
+            "1.jpg",
+            "s/2.jpg",
+            "s\\2.jpg",
+            " 1.jpg",
+            "a",
+            "b",
+            "",
+            "NA",
+            "0",
+            "1",
+            "true",
+            '"',
+            '"q"',
+        ),
+        *("x,y", " ", "\0", "\udcff", "ü", "..", "/", "/etc/passwd", "\ufeff", "1e5", "x" * 5000),
+    ]
+)
+HEADS = st.sampled_from(["file", "label", "is_valid", "File", " label", "id", "", "plant"])
+
+
+@given(
+    st.lists(HEADS, max_size=4),
+    st.lists(st.lists(CELLS, max_size=5), max_size=6),
+    st.sampled_from([",", ", ", ";", "\t"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.binary(max_size=3),
+)
+@example(["file", "label"], [["1.jpg", "a"], ["s/2.jpg", "b"]], ",", "\n", b"")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_csv_is_a_table_or_a_sentence(
+    tmp_path: Path, head: list[str], rows: list[list[str]], comma: str, end: str, more: bytes
+) -> None:
+    make(tmp_path, "1.jpg", "s/2.jpg")
+    text = end.join(comma.join(row) for row in [head, *rows])
+    (tmp_path / "t.csv").write_bytes(text.encode("utf-8", "surrogateescape") + more)
+    try:
+        table = open_data(DataConfig(csv=str(tmp_path / "t.csv"))).train
+    except UserError:
+        return
+    assert table["file"].is_unique and table["label"].nunique() > 1
+    assert (
+        table[["file", "label"]]
+        .map(lambda text: isinstance(text, str) and text != "")
+        .all(axis=None)
+    )
+    assert any((tmp_path / file).is_file() for file in table["file"] if len(file) < 100)
