@@ -77,6 +77,7 @@ def test_what_is_below_another_or_hidden_is_none(place: Path) -> None:
         (f"data/{CASSAVA}", CASSAVA, CASSAVA),
         ("elsewhere/mine", CASSAVA, CASSAVA),
         (f"gone/{CASSAVA}", None, CASSAVA),  # trained on another machine
+        ("gone/for/good", PADDY, PADDY),
     ],
 )
 def test_the_data_tells_the_competition(
@@ -100,8 +101,13 @@ def test_the_data_tells_the_competition(
             f"competition={PADDY}: .* on .*{CASSAVA}, the files of {CASSAVA}",
         ),
         ("elsewhere/mine", None, "mine does not tell of which competition it is; say it with"),
-        ("gone/for/good", None, "good: no train_images/ there"),
-        ("gone/..", None, "gone/..: no train_images/ there"),
+        (
+            "gone/for/good",
+            None,
+            "not in .*/gone/for/good any more; say with competition=NAME whose",
+        ),
+        ("gone/for/good", "another", "not in .*/gone/for/good any more; say with competition=NAME"),
+        ("gone/..", None, r"not in .*/gone/\.\. any more; say with competition=NAME"),
     ],
 )
 def test_what_does_not_fit_or_tell_is_refused(

@@ -85,8 +85,15 @@ def data_of(run: Path, competition: str | None) -> DataSet:
     """
     if (run / "config.yaml").is_file():
         config = read_config(run).data
-        if config.root is not None and not Path(config.root).is_dir():  # trained elsewhere
-            config.root = str(_files_of(Path(config.root).name) or config.root)
+        gone = config.root is not None and not Path(config.root).is_dir()
+        if gone and config.source in (Source.paddy, Source.auto):  # trained elsewhere
+            here = _files_of(Path(str(config.root)).name) or _files_of(competition)
+            if here is None:
+                raise UserError(
+                    f"{run}: its data is not in {config.root} any more; say with competition=NAME"
+                    f" whose files in {' or '.join(KAGGLE_PLACES)} it is of"
+                )
+            config.root = str(here)
     else:  # the folder of an ensemble
         here = _files_of(competition)
         folders = [here] if here else kaggle_folders()
