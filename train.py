@@ -1,5 +1,6 @@
 """Train: python train.py data=folder data.root=PICTURES arch=convnext_small; --help lists all."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -16,8 +17,8 @@ def task(config: TrainConfig, run_dir: Path) -> None:
     from paddy_lightning.run_folder import whole_config
 
     whole = whole_config(config)
-    if config.resume is None:
-        check(config)  # a wrong value is told before the slow imports
+    # A wrong value is told before the slow imports; a run that goes on has weights of its own.
+    check(replace(whole, weights="none") if config.resume else whole)
     if needs_ranks(whole):
         run_ranks(__file__, whole, run_dir)
         return

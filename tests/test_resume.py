@@ -130,6 +130,7 @@ def test_what_cannot_be_resumed(
         ([f"resume={undisturbed}", "-m"], "a resumed run keeps its own config"),
         ([f"resume={undisturbed}", "data=folder"], "data=folder: a resumed run keeps its own"),
         ([f"resume={undisturbed}", "data.root=a=b", "trainer.devices=1"], "is done; there is"),
+        ([f"resume={undisturbed}", "trainer.devices=none"], "trainer.devices=none: give"),
     ):
         result = run_script("train.py", *told)
         assert result.returncode == 1 and answer in result.stderr
