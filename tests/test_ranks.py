@@ -25,8 +25,8 @@ from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.launch import free_port, needs_ranks, rank_environment, tell_failure
 from paddy_lightning.ranks import refuse_torchrun
 from paddy_lightning.run_folder import locked, read_summary, save_config, whole_config
-from paddy_lightning.valid_right import read_right
 from paddy_lightning.trainer_arguments import lightning_trainer
+from paddy_lightning.valid_right import read_right
 from paddy_lightning.workers import num_cores
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
