@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_training import small
 
-from paddy_lightning.config import DataConfig, Tta, plain
+from paddy_lightning.config import DataConfig, Source, Tta, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.predict import join_views, load_checkpoint, predict, predictions_table
 from paddy_lightning.submission import submission
@@ -114,14 +114,14 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
 def test_the_flat_test_set_beside_trees_is_predicted(stripes: Path, tmp_path: Path) -> None:
     (tmp_path / "Training").symlink_to(stripes / "train_images")
     (tmp_path / "Testing").symlink_to(stripes / "test_images")
-    data = open_data(DataConfig("folder", str(tmp_path)))  # type: ignore[arg-type]
+    data = open_data(DataConfig(Source.folder, str(tmp_path)))
     root, files, _ = find_images(None, {"data": plain(data.config)})
     assert root == tmp_path / "Testing" and len(files) == 8 and "is_valid" not in data.train
 
 
 def test_what_is_not_predicted_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    facts = {"data": plain(DataConfig("folder"))}
+    facts = {"data": plain(DataConfig(Source.folder))}
     with pytest.raises(UserError, match="nowhere: not there"):
         find_images(tmp_path / "nowhere", facts)
     (tmp_path / "notes.txt").write_text("")
