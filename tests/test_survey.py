@@ -343,7 +343,7 @@ def test_a_file_that_kills_its_reader_is_named(
     tmp_path: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    paths = pd.Series([*map(str, range(70)), name, "last"])
+    paths = pd.Series(["first", name, "last"])
     with pytest.raises(UserError, match=message):
         in_processes(killed_by_some, paths, 2, "pictures")
-    assert in_processes(killed_by_some, paths[:70], 2, "pictures") == paths[:70].tolist()
+    assert in_processes(killed_by_some, paths[:1], 2, "pictures") == ["first"]
