@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_training import small
 
-from paddy_lightning.config import DataConfig, PredictConfig, Source
+from paddy_lightning.config import DataConfig, PredictConfig, Source, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.interpret import interpret
 from paddy_lightning.predict import load_checkpoint, run_predict
@@ -144,3 +144,21 @@ def test_pictures_it_trained_on_are_known_by_their_paths(home: Path, tmp_path: P
     two = pd.Series(["1.jpg", "2.jpg"])
     assert trained_on(flat, of_table, ToPredict(root, two, None)).tolist() == [True, False]
     assert not np.any(trained_on(flat, of_table, ToPredict(tmp_path, two, None)))
+
+
+def test_a_table_moves_with_its_project(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pics").symlink_to(stripes / "train_images")
+    (tmp_path / "tables").mkdir()
+    rows = ["across/across00.jpg,across", "down/down00.jpg,down"]
+    (tmp_path / "tables" / "t.csv").write_text("\n".join(["file,label", *rows]))
+    then = DataConfig(Source.folder, "/gone/project/pics", "/gone/project/tables/t.csv")
+    facts = {"data": plain(then), "from": "/gone/project", "class_names": ["across", "down"]}
+    monkeypatch.chdir(tmp_path)
+    assert data_of(facts).root == Path("pics")
+    for other in ({"class_names": ["up", "down"]}, {"from": "/gone"}):
+        with pytest.raises(UserError, match="/gone/project"):
+            data_of(facts | other)
+    with pytest.raises(UserError, match="/gone/project"):  # of an earlier version
+        data_of({name: facts[name] for name in ("data", "class_names")})

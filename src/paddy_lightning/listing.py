@@ -9,6 +9,7 @@ from pathlib import Path
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.formats import suffixes
+from paddy_lightning.lettering import printable
 
 NAMED = 5  # of many, as examples
 # Such as .ipynb_checkpoints, with its copies of pictures, or a server's thumbnails.
@@ -90,7 +91,7 @@ def look_into(root: Path) -> Listing:
 
 def some(names: Iterable[str]) -> str:
     """A few of many names, and whether there are more."""
-    first = [shown(name) for name in islice(names, NAMED + 1)]
+    first = [printable(name) for name in islice(names, NAMED + 1)]
     return ", ".join(first[:NAMED]) + (", ..." if len(first) > NAMED else "")
 
 
@@ -99,11 +100,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link in a circle, which is told of as a file that cannot be read
         return False
-
-
-def shown(name: str) -> str:
-    """A name that fits into a line of text: what cannot be printed is escaped."""
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def by_suffix(files: Iterable[str]) -> Counter[str]:

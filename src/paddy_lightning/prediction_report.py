@@ -75,4 +75,4 @@ def report_members(runs: list[Path], weights: list[float]) -> None:
         return
     log.info("on the %d pictures that validated all members:", errors["pictures"].iloc[0])
     for row in errors.itertuples():
-        log.info("  %s  error_rate %.4f", row.run, row.error_rate)
+        log.info("  %s  error_rate %.4f", printable(row.run), row.error_rate)
