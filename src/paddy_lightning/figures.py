@@ -108,8 +108,9 @@ def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> 
     axes.set_yticks(places, names, **style)
     if len(values) > NUMBERED:
         return
-    for row, column in zip(*np.nonzero(values.to_numpy()), strict=True):
-        value = values.iat[row, column]
+    numbers = values.to_numpy(dtype=float)
+    for row, column in zip(*np.nonzero(numbers), strict=True):
+        value = numbers[row, column]
         colour = "white" if value > darkest / 2 else "black"
         size = 8 if len(values) <= 12 else 6
         axes.text(

@@ -252,6 +252,7 @@ def _run(
     summary["lr_found"] = lr_found
     with summarised(run_dir, summary), told_of_changes(datamodule):
         in_time = fit(trainer, module, datamodule, last)
+        right.write()
         end = {} if in_time else stopped_early(config, len(run_log.epochs))
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]

@@ -17,7 +17,7 @@ MARKS = "-01"  # not looked at, wrong, right
 
 
 class ValidRight(pl.Callback):
-    """Writes a row an epoch: ``epoch`` (from 1) and ``right``, a mark a picture.
+    """Keeps a row an epoch: ``epoch`` (from 1) and ``right``, a mark a picture.
 
     Args:
         run_dir: The run folder.
@@ -29,7 +29,7 @@ class ValidRight(pl.Callback):
         self.path = run_dir / RIGHT
         self.valid_rows = valid_rows
         self.right: dict[int, str] = {}
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor]] | None = None  # of an epoch that validates
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
@@ -41,8 +41,8 @@ class ValidRight(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin anew."""
-        del trainer, pl_module
-        self._seen = []
+        del pl_module
+        self._seen = None if trainer.sanity_checking else []
 
     def on_validation_batch_end(
         self,
@@ -55,10 +55,13 @@ class ValidRight(pl.Callback):
     ) -> None:
         """Keep what was right where it is: reading it here would make the device wait."""
         del trainer, pl_module, batch_idx, dataloader_idx
-        self._seen.append((batch.index, outputs))
+        if self._seen is not None:
+            self._seen.append((batch.index, outputs))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gather it from all ranks, and write it down."""
+        """Gather it from all ranks."""
+        if self._seen is None:
+            return
         marks = torch.zeros(
             int(self.valid_rows.max()) + 1, dtype=torch.int, device=pl_module.device
         )
@@ -67,9 +70,11 @@ class ValidRight(pl.Callback):
         found: Any = trainer.strategy.reduce(marks, reduce_op="sum")
         kept = found.cpu().numpy()[self.valid_rows]
         self.right[trainer.current_epoch + 1] = "".join(MARKS[mark] for mark in kept)
-        if trainer.is_global_zero:
-            rows = pd.DataFrame(self.right.items(), columns=["epoch", "right"])
-            write_table(self.path, rows)
+        self._seen = None
+
+    def write(self) -> None:
+        """Write it down; until the end checkpoints have it."""
+        write_table(self.path, pd.DataFrame(self.right.items(), columns=["epoch", "right"]))
 
 
 def read_right(run_dir: Path) -> dict[int, np.ndarray]:
