@@ -28,11 +28,11 @@ def task(config: TrainConfig, run_dir: Path) -> None:
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(config: DictConfig) -> None:
-    """One run, or one job of a sweep."""
+def main(config: DictConfig) -> float | None:
+    """One run; or one job of a sweep, with its error rate."""
     from paddy_lightning.sweep import in_sweep, run_as_process
 
-    run_as_process(__file__, config) if in_sweep() else run_job(config, task)
+    return run_as_process(__file__, config) if in_sweep() else run_job(config, task)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from paddy_lightning.config import DataConfig, Source, TrainConfig
 from paddy_lightning.fine_tune import FineTune
 from paddy_lightning.model import build_model, param_groups
 from paddy_lightning.predict import predict_views
-from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.quiet import small_talk_left_out
 from paddy_lightning.table import open_data
 from paddy_lightning.training import train
 
@@ -45,7 +46,8 @@ class OurSide:
         num_workers: int | None = None,
         cache: str = "off",
     ) -> None:
-        leave_out_small_talk()
+        self.quiet = ExitStack()  # as long as this lasts
+        self.quiet.enter_context(small_talk_left_out())
         logging.getLogger("paddy_lightning").setLevel(logging.WARNING)
         self.config = TrainConfig(
             data=DataConfig(Source.folder, str(root)),

@@ -31,8 +31,9 @@ from pages import ROOT, all_commands, commands, fenced, in_small, read_pages, sc
 
 from paddy_lightning import run_folder
 from paddy_lightning.check import check
-from paddy_lightning.command_line import CONF, quote_path, register_schemas
+from paddy_lightning.command_line import CONF, register_schemas
 from paddy_lightning.config import TrainConfig
+from paddy_lightning.words import quote_value
 
 PAGES = read_pages()
 SETUP = (
@@ -63,7 +64,7 @@ def compose_all(command: str) -> list[Any]:
     """The typed config of a command, or of every job of a sweep."""
     python, script, *words = shlex.split(command.replace("arch=...,...", "arch=resnet26d,resnet18"))
     assert python == "python" and (ROOT / script).is_file()
-    words = [quote_path(word, "-m" in words) for word in words if word not in ("-m", "--help")]
+    words = [quote_value(word, "-m" in words) for word in words if word not in ("-m", "--help")]
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

@@ -1,15 +1,28 @@
-"""Who is heard: a Python user without any logging, and nobody twice."""
+"""Who is heard: a Python user without any logging, and nobody twice; all is left as it was."""
 
 import logging
+import os
+import pkgutil
+import random
+import runpy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+import paddy_lightning
+from paddy_lightning.check import check
 from paddy_lightning.config import DataConfig, Source, TrainConfig
 from paddy_lightning.errors import UserError
-from paddy_lightning.quiet import heard
+from paddy_lightning.predict import predict
+from paddy_lightning.quiet import SEEDS, TALKERS, heard
 from paddy_lightning.training import find_lr, train
 
 log = logging.getLogger("paddy_lightning.training")
@@ -80,3 +93,57 @@ def test_what_is_called_from_python_is_heard(
     with unconfigured(), pytest.raises(UserError):
         begin(TrainConfig(data, arch="resnet10t", weights="none"))
     assert capsys.readouterr().out.startswith("data: folder in ")
+
+
+def global_state() -> dict[str, Any]:
+    """All that a library should leave alone in somebody's process."""
+    names = ("", "paddy_lightning", *TALKERS)  # libraries bring more as they are imported
+    return {
+        "filters": list(warnings.filters),
+        "levels": {name: logging.getLogger(name).level for name in names},
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[union-attr, index, call-overload]
+        "python": random.getstate(),
+        "seeds": [os.environ.get(name) for name in SEEDS],
+        "largest picture": Image.MAX_IMAGE_PIXELS,
+        "directory": Path.cwd(),
+    }
+
+
+def small(root: Path, **knobs: Any) -> TrainConfig:
+    sizes = {"presize": "48x40", "size": "40x32", "epochs": 1, "freeze_epochs": 0}
+    own = {"arch": "mobilenetv3_small_050", "weights": "none", "num_workers": 0, "batch_size": 16}
+    return TrainConfig(DataConfig(root=str(root)), **{**sizes, **own, **knobs})
+
+
+def test_a_call_leaves_the_process_as_it_was(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SEEDS[0], "7")
+    monkeypatch.delenv(SEEDS[1], raising=False)
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    before = global_state()
+    train(small(stripes / "train_images"), tmp_path / "run")
+    assert global_state() == before
+    predict(tmp_path / "run", stripes / "test_images")
+    assert global_state() == before
+    find_lr(small(stripes / "train_images"), tmp_path / "found")
+    assert global_state() == before
+    check(small(stripes, trainer={"gradient_clip_val": 1.0}))
+    assert global_state() == before
+    with pytest.raises(UserError, match="holds a run already"):
+        train(small(stripes / "train_images"), tmp_path / "run")
+    assert global_state() == before
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
+def test_importing_leaves_the_process_as_it_was() -> None:
+    """Every module once more, now that the libraries below are there."""
+    names = [f"paddy_lightning.{m.name}" for m in pkgutil.iter_modules(paddy_lightning.__path__)]
+    assert len(names) > 40
+    for name in names:
+        import_module(name)
+    before = global_state()
+    for name in names:
+        runpy.run_module(name, run_name="once_more", alter_sys=True)
+    assert global_state() == before

@@ -196,4 +196,4 @@ def test_a_failing_rank_ends_the_others(run_script: Script, stripes: Path, tmp_p
     result = run_script("train.py", *words, "trainer.devices=2", "trainer.accelerator=cpu")
     assert result.returncode == 1 and "lr=find: goes with one device" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
-    assert not list((tmp_path / "outputs").iterdir())
+    assert not list(tmp_path.iterdir())

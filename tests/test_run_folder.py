@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from paddy_lightning.command_line import child_environment
+from paddy_lightning.children import child_environment
 from paddy_lightning.config import DataConfig, Source, TrainConfig
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.interpret import interpret

@@ -10,14 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from forks import true_starts
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
+from paddy_lightning import sweep
+from paddy_lightning.children import child_environment, wants_tracebacks
 from paddy_lightning.command_line import SWEPT, job_folder
+from paddy_lightning.config import DataConfig, TrainConfig
+from paddy_lightning.run_folder import locked, save_config
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = [
@@ -168,6 +174,113 @@ def test_control_c_ends_the_sweep_and_names_what_goes_on(
     result = run_script("train.py", *shlex.split(command)[2:])
     assert result.returncode == 0, result.stderr
     assert [job["status"] for job in answers(tmp_path / "sweep").values()] == ["done"] * 3
+
+
+def test_a_mistake_under_another_launcher_is_a_row_and_a_sentence(
+    run_script: Script, tmp_path: Path
+) -> None:
+    """Whose workers inherit what we tell Hydra of tracebacks, and not the user's wish."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = ["-m", "weights=none", "data.root='missing, far',gone(1)", "hydra/launcher=joblib"]
+    result = run_script("train.py", *words, "hydra.launcher.n_jobs=2", "hydra.sweep.dir=a=b (1)")
+    assert result.returncode == 1 and "Traceback" not in result.stderr + result.stdout
+    told = ["gone(1): no such folder", "missing, far: no such folder"]
+    lines = sorted(line for line in result.stderr.splitlines() if line.startswith("error: "))
+    assert [line.split("; ")[0] for line in lines] == [f"error: {one}" for one in told]
+    jobs = answers(tmp_path / "a=b (1)")
+    assert sorted(str(job["reason"]).split("; ")[0] for job in jobs.values()) == told
+
+
+@pytest.mark.parametrize(
+    ("ours", "hydras", "wanted"),
+    [(None, None, False), (None, "1", True), ("0", "1", False), ("1", "1", True)],
+)
+def test_the_users_wish_for_tracebacks_is_handed_on(
+    ours: str | None, hydras: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PADDY_FULL_ERROR", ours), ("HYDRA_FULL_ERROR", hydras)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert wants_tracebacks() == wanted
+    assert child_environment().get("HYDRA_FULL_ERROR") == ("1" if wanted else None)
+
+
+def cut_run(folder: Path, **summary: object) -> Path:
+    """A run whose pictures are gone, and that did not end."""
+    folder.mkdir(parents=True)
+    save_config(folder, TrainConfig(DataConfig(root=str(folder / "gone")), weights="none"))
+    (folder / "summary.json").write_text(json.dumps({"status": "interrupted", **summary}))
+    return folder
+
+
+def test_a_run_that_cannot_go_on_says_why(run_script: Script, tmp_path: Path) -> None:
+    run = cut_run(tmp_path / "run", seconds=7)
+    assert run_script("train.py", "resume=run").returncode == 1
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed" and summary["seconds"] == 7
+    assert "gone: no such folder" in summary["reason"]
+
+
+def test_the_summary_of_a_run_in_other_hands_is_left_alone(
+    run_script: Script, tmp_path: Path
+) -> None:
+    run = cut_run(tmp_path / "run", status="running")
+    before = (run / "summary.json").read_text()
+    with locked(run):
+        result = run_script("train.py", "resume=run")
+        assert result.returncode == 1 and "by another process" in result.stderr
+        sweep.keep_ending(run, 1)
+        assert (run / "summary.json").read_text() == before
+    sweep.keep_ending(run, 1)
+    assert json.loads((run / "summary.json").read_text())["reason"] == "ended by exit code 1"
+    sweep.keep_ending(run, -9)
+    assert json.loads((run / "summary.json").read_text())["reason"] == "ended by SIGKILL"
+
+
+def test_a_users_own_configs_reach_every_job(run_script: Script, tmp_path: Path) -> None:
+    recipe = tmp_path / "my configs" / "recipe" / "mine.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("# @package _global_\nlr: 0.25\nweights: none\n")
+    words = ["data.root=missing", "recipe=mine,final", "hydra.sweep.dir=sweep"]
+    result = run_script("train.py", *words, "--config-dir", "my configs", "-m", "weights=none")
+    assert result.returncode == 1
+    jobs = answers(tmp_path / "sweep")
+    assert len(jobs) == 2
+    assert all("missing: no such folder" in str(job["reason"]) for job in jobs.values())
+    saved: Any = OmegaConf.load(tmp_path / "sweep" / "0_recipe-mine" / ".hydra" / "config.yaml")
+    assert saved["lr"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("code", "summary", "value"),
+    [
+        (0, {"status": "done", "error_rate": 0.0}, 0.0),
+        (0, {"status": "done", "error_rate": 0.25}, 0.25),
+        (1, {"status": "failed", "reason": "too large"}, 1.0),
+        (-9, {"status": "running"}, 1.0),
+    ],
+)
+def test_a_job_hands_its_error_rate_to_the_sweeper(
+    code: int,
+    summary: dict[str, object],
+    value: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Job:
+        def __init__(self, *_: object, **__: object) -> None:
+            (tmp_path / "summary.json").write_text(json.dumps(summary))
+
+        def wait(self) -> int:
+            return code
+
+    hydra = OmegaConf.create({"runtime": {"output_dir": str(tmp_path)}})
+    monkeypatch.setattr("paddy_lightning.sweep.HydraConfig.get", lambda: hydra)
+    monkeypatch.setattr(sweep, "knobs_again", list)
+    monkeypatch.setattr(sweep, "flags_again", lambda script: [])
+    monkeypatch.setattr("paddy_lightning.sweep.subprocess.Popen", Job)
+    assert sweep.run_as_process("train.py", OmegaConf.create()) == value
 
 
 @pytest.mark.slow

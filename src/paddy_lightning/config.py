@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from paddy_lightning.errors import UserError
+from paddy_lightning.knob import PATH, TEXT, knob, read_enum, read_values
 
 Size = tuple[int, int]
 COMPETITION = "paddy-disease-classification"
@@ -19,7 +20,6 @@ FIND = "find"  # in place of a learning rate
 OFF = "off"  # in place of a folder for the cache
 # Knobs that may differ between a run and what goes on with it.
 MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
-E = TypeVar("E", bound=StrEnum)
 
 
 class Source(StrEnum):
@@ -77,13 +77,6 @@ class Tta(StrEnum):
     max = "max"
 
 
-def knob(default: Any, meaning: str) -> Any:
-    """A dataclass field that knows what it is for."""
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata={"meaning": meaning})
-    return field(default=default, metadata={"meaning": meaning})
-
-
 @dataclass
 class DataConfig:
     """The data set: set as a group (``data=folder``) and a place (``data.root=...``)."""
@@ -91,12 +84,14 @@ class DataConfig:
     source: Source = knob(
         Source.auto, "paddy: Kaggle's layout; folder: one folder a class; demo: drawn; auto: any"
     )
-    root: str | None = knob(None, "folder of the pictures; null: ./data, then /kaggle/input")
-    csv: str | None = knob(None, "table of file (relative to root) and label, instead of folders")
+    root: str | None = knob(None, "folder of the pictures; null: ./data, then /kaggle/input", PATH)
+    csv: str | None = knob(
+        None, "table of file (relative to root) and label, instead of folders", PATH
+    )
 
     def __post_init__(self) -> None:
-        """Take names for enum members."""
-        _read_enums(self)
+        """Bring the free forms of a value to one."""
+        read_values(self)
 
 
 @dataclass
@@ -105,8 +100,8 @@ class TrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     arch: str = knob("resnet26d", "any timm name, with or without its tag")
-    weights: str = knob("pretrained", "pretrained, none, or a file with timm's names")
-    start: str | None = knob(None, "a run to start from, head included, in place of weights")
+    weights: str = knob("pretrained", "pretrained, none, or a file with timm's names", PATH)
+    start: str | None = knob(None, "a run to start from, head included, in place of weights", PATH)
     resize: Resize = knob(Resize.squish, "to the presized shape: distort, add borders, or cut")
     presize: Any = knob(480, "what workers make of each file: 480, [480,360] or 480x360 (h x w)")
     size: Any = knob(128, "what the model sees, in the same forms")
@@ -124,8 +119,10 @@ class TrainConfig:
     split: Split = knob(Split.auto, "which pictures validate; auto: the data's own, else random")
     split_seed: int = knob(42, "of the train / validation split")
     fold: int | None = knob(None, "validate on this fold, from 0; null: a fifth, as fastai does")
-    folds: int = knob(5, "how many folds there are")
-    group: str | None = knob(None, "never split up: duplicates (equal files), or a column of csv")
+    folds: int = knob(5, "how many; fold=, group= and split=stratified validate on 1/folds")
+    group: str | None = knob(
+        None, "never split up: duplicates (equal files), or a column of csv", TEXT
+    )
     bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
     precision: str = knob(
         "16-mixed", "16-mixed, bf16-mixed, or 16-, bf16-, 32- or 64-true; mixed: GPUs only"
@@ -134,15 +131,15 @@ class TrainConfig:
     num_workers: int | None = knob(
         None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
     )
-    cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache")
+    cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache", PATH)
     cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
     profile: bool = knob(False, "tell where an epoch's time goes, and what would shorten it")
     trainer: dict[str, Any] = knob({}, "other arguments of Lightning's Trainer, such as max_time")
-    resume: str | None = knob(None, "a run folder: go on with that run, with its own config")
+    resume: str | None = knob(None, "a run folder: go on with that run, with its own config", PATH)
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""
-        _read_enums(self)
+        read_values(self)
         if not isinstance(self.data, DataConfig):
             self.data = DataConfig(**self.data)
         self.lr = read_lr(self.lr)
@@ -161,11 +158,13 @@ class SurveyConfig(TrainConfig):
 class PredictConfig:
     """All that ``predict.py`` can be told."""
 
-    ckpt: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)")
+    ckpt: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)", PATH)
     ensemble_weights: list[float] | None = knob(None, "what each of several counts for; null: 1")
-    images: str | None = knob(None, "a picture or a folder; null: the test set of the run's data")
+    images: str | None = knob(
+        None, "a picture or a folder; null: the test set of the run's data", PATH
+    )
     tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
-    output: str | None = knob(None, "folder of the CSV files; null: the run folder")
+    output: str | None = knob(None, "folder of the CSV files; null: the run folder", PATH)
     batch_size: int = knob(64, "pictures a step")
     num_workers: int | None = knob(
         None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
@@ -173,6 +172,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""
+        read_values(self)
         if isinstance(self.tta, bool):
             self.tta = Tta.mean if self.tta else Tta.off
         self.tta = read_enum("tta", Tta, self.tta)
@@ -182,15 +182,25 @@ class PredictConfig:
 class InterpretConfig:
     """All that ``interpret.py`` can be told."""
 
-    run: str | None = knob(None, "the folder of a finished run (required)")
+    run: str | None = knob(None, "the folder of a finished run (required)", PATH)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
 
 
 @dataclass
 class CompareConfig:
     """All that ``compare.py`` can be told."""
 
-    runs: Any = knob(None, "a sweep's folder, a run's, or a list of them (required)")
-    output: str | None = knob(None, "folder of the comparison; null: a new one under outputs/")
+    runs: Any = knob(None, "a sweep's folder, a run's, or a list of them (required)", PATH)
+    output: str | None = knob(
+        None, "folder of the comparison; null: a new one under outputs/", PATH
+    )
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
 
 
 @dataclass
@@ -204,14 +214,28 @@ class DownloadConfig:
 class SubmitConfig:
     """All that ``submit.py`` can be told."""
 
-    run: str | None = knob(None, "the folder that predict.py wrote submission.csv to (required)")
-    message: str | None = knob(None, "what Kaggle shows beside the score; null: the run in a line")
+    run: str | None = knob(
+        None, "the folder that predict.py wrote submission.csv to (required)", PATH
+    )
+    message: str | None = knob(
+        None, "what Kaggle shows beside the score; null: the run in a line", TEXT
+    )
     competition: str | None = knob(
         None, "the last part of the competition's address on Kaggle; null: the data folder's name"
     )
     yes: bool = knob(False, "send without asking")
     dry_run: bool = knob(False, "do everything but send")
     wait: float = knob(600, "seconds to wait for the score")
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+CONFIGS = (
+    *(TrainConfig, SurveyConfig, PredictConfig, InterpretConfig, CompareConfig),
+    *(DownloadConfig, SubmitConfig),
+)
 
 
 def read_size(name: str, value: Any) -> Size:
@@ -249,25 +273,6 @@ def read_lr(value: Any) -> float | str:
     if value != FIND and not 0 < lr < float("inf"):
         raise UserError(f"lr={value}: must be above 0, such as 2e-3, or find")
     return FIND if value == FIND else lr
-
-
-def read_enum(name: str, kind: type[E], value: Any) -> E:
-    """The member of that name.
-
-    Raises:
-        UserError: There is none.
-    """
-    try:
-        return kind(str(value))
-    except ValueError:
-        raise UserError(f"{name}={value}: not one of {', '.join(kind)}") from None
-
-
-def _read_enums(config: Any) -> None:
-    for knob_ in dataclasses.fields(config):
-        if isinstance(knob_.type, type) and issubclass(knob_.type, StrEnum):
-            value = getattr(config, knob_.name)
-            setattr(config, knob_.name, read_enum(knob_.name, knob_.type, value))
 
 
 def plain(config: Any) -> dict[str, Any]:

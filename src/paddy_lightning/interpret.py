@@ -18,7 +18,9 @@ from paddy_lightning.config import InterpretConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.evidence import error_interval
+from paddy_lightning.knob import read_path
 from paddy_lightning.lettering import printable
+from paddy_lightning.quiet import left_as_found
 from paddy_lightning.run_folder import FINISHED, locked, read_config, read_summary
 from paddy_lightning.valid_right import read_right
 
@@ -56,13 +58,14 @@ class Interpretation:
     epochs: pd.DataFrame
 
 
+@left_as_found()
 def interpret(run: str | Path) -> Interpretation:
     """Work it out, and write tables, figures and a text card to the run folder and TensorBoard.
 
     Raises:
         UserError: No finished run there.
     """
-    run_dir = Path(run)
+    run_dir = Path(read_path(run))
     read_config(run_dir)
     if read_summary(run_dir).get("status") not in FINISHED:
         raise UserError(f"run={run_dir}: is not done; there is nothing to look into yet")

@@ -15,7 +15,13 @@ from pathlib import Path
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.check import num_devices
-from paddy_lightning.command_line import GRACE, child_environment, end_child
+from paddy_lightning.children import (
+    GRACE,
+    child_environment,
+    end_child,
+    flags_again,
+    knobs_again,
+)
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import TakenError
 from paddy_lightning.ranks import COMMAND, DEVICES, LOCAL_RANK, WORLD_SIZE, local_rank
@@ -44,11 +50,10 @@ def run_ranks(script: str, config: TrainConfig, run_dir: Path) -> None:
         KeyboardInterrupt: A rank was interrupted.
         SystemExit: With the exit code of the first rank that failed; the others are ended.
     """
-    from hydra.core.hydra_config import HydraConfig
     from hydra.core.override_parser.types import Quote, QuotedString
 
     devices = num_devices(config)
-    words = list(HydraConfig.get().overrides.task)
+    words = knobs_again()
     if not any(word.startswith("resume=") for word in words):
         folder = QuotedString(str(run_dir), Quote.single).with_quotes()
         words.append(f"hydra.run.dir={folder}")
@@ -57,7 +62,7 @@ def run_ranks(script: str, config: TrainConfig, run_dir: Path) -> None:
     environment = rank_environment(devices)
     ranks = [
         subprocess.Popen(
-            [sys.executable, script, *words, *(SILENT if rank else ())],
+            [sys.executable, script, *words, *(SILENT if rank else ()), *flags_again(script)],
             env=environment | {LOCAL_RANK: str(rank), "RANK": str(rank)},
             stderr=complaint,
         )

@@ -16,15 +16,16 @@ from paddy_lightning.augment import Augment, kornia_augmentations
 from paddy_lightning.broken import find_broken
 from paddy_lightning.check import check_counts
 from paddy_lightning.classifier import Classifier, have_digits_for
-from paddy_lightning.config import PadMode, PredictConfig, Resize, Tta, read_enum
+from paddy_lightning.config import PadMode, PredictConfig, Resize, Tta
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.datamodule import PaddyDataModule
 from paddy_lightning.ensemble import check_members, join_members, shares
 from paddy_lightning.errors import UserError
+from paddy_lightning.knob import read_enum, read_path
 from paddy_lightning.model import build_model
 from paddy_lightning.prediction_report import report_errors, report_members, report_top
 from paddy_lightning.presize import Presize
-from paddy_lightning.quiet import heard
+from paddy_lightning.quiet import left_as_found
 from paddy_lightning.submission import submission
 from paddy_lightning.trainer_arguments import ANY_DEVICE, lightning_trainer
 from paddy_lightning.whereabouts import ToPredict, find_images, trained_on
@@ -35,7 +36,7 @@ TTA_VIEWS = 4  # and the plain one
 TTA_BETA = 0.25  # the weight of the plain one
 
 
-@heard()
+@left_as_found()
 def predict(
     run: str | Path | Sequence[str | Path],
     images: str | Path | None = None,
@@ -64,9 +65,9 @@ def predict(
     Raises:
         UserError: No such run, no pictures, or members that do not go together.
     """
-    runs = [run] if isinstance(run, (str, Path)) else list(run)
+    runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
-    return _predict(runs, images, tta, batch_size, num_workers, ensemble_weights)[0]
+    return _predict(runs, read_path(images), tta, batch_size, num_workers, ensemble_weights)[0]
 
 
 def run_predict(config: PredictConfig) -> Path:

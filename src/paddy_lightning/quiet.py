@@ -1,13 +1,22 @@
-"""What is said: our own lines, and of the libraries below the warnings, but no small talk."""
+"""What is said: our own lines, and of the libraries below the warnings, but no small talk.
+
+Whatever a call changes for that, or for its random numbers, in a process that is somebody else's,
+such as a notebook, is put back when it ends.
+"""
 
 import logging
+import os
+import random
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from PIL.Image import DecompressionBombWarning
+
 from paddy_lightning.ranks import local_rank
 
+TALKERS = ("pytorch_lightning", "lightning_fabric", "timm", "matplotlib")
 SMALL_TALK = (
     r".*does not have many workers.*",
     r".*exists and is not empty.*",  # a run folder has Hydra's files before it has ours
@@ -19,12 +28,56 @@ SMALL_TALK = (
 )
 
 
-def leave_out_small_talk() -> None:
-    """Once before Lightning or timm speak."""
-    for name in ("pytorch_lightning", "lightning_fabric", "timm", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for about in SMALL_TALK:
-        warnings.filterwarnings("ignore", about)
+SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # environment variables that Lightning leaves
+
+
+@contextmanager
+def left_as_found() -> Iterator[None]:
+    """Work as a guest: heard, without small talk, and all is as before at the end."""
+    with heard(), small_talk_left_out(), generators_kept():
+        yield
+
+
+@contextmanager
+def small_talk_left_out() -> Iterator[None]:
+    """While Lightning, timm or PIL may speak."""
+    loggers = [logging.getLogger(name) for name in TALKERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for about in SMALL_TALK:
+            warnings.filterwarnings("ignore", about)
+        warnings.filterwarnings("ignore", category=DecompressionBombWarning)  # we refuse them
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Put the global random generators back: Python's, NumPy's and torch's, on all devices."""
+    import numpy as np
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    seeds = {name: os.environ.get(name) for name in SEEDS}
+    # Asking a GPU that is not in use yet would take its memory.
+    used = torch.cuda.is_initialized()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if used else ()):
+            yield
+    finally:
+        if torch.cuda.is_initialized() and not used:
+            torch.cuda.manual_seed_all(torch.initial_seed())
+        random.setstate(python)
+        np.random.set_state(numpy)
+        for name, seed in seeds.items():
+            os.environ.pop(name, None)
+            if seed is not None:
+                os.environ[name] = seed
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from paddy_lightning.atomic import write_json, written_whole
 from paddy_lightning.config import OFF, DataConfig, TrainConfig, plain
 from paddy_lightning.errors import DivergedError, TakenError, UserError
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.knob import read_path
 from paddy_lightning.locks import alone
 from paddy_lightning.ranks import COMMAND
 
@@ -45,7 +46,7 @@ def new_run_folder(run_dir: str | Path | None) -> Iterator[Path]:
     Raises:
         TakenError: It holds a run already, or another process has just begun one.
     """
-    path = Path(run_dir or f"outputs/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
+    path = Path(read_path(run_dir) or f"outputs/{datetime.now():%Y-%m-%d_%H-%M-%S_%f}")
     refuse_taken(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from paddy_lightning.figures import new_figure, save_figures
 from paddy_lightning.formats import opened
 from paddy_lightning.model import build_model, resolve_arch
 from paddy_lightning.presize import Presize, upright_rgb
+from paddy_lightning.quiet import left_as_found
 from paddy_lightning.split import split_as_told
 from paddy_lightning.table import describe, open_data
 
@@ -76,6 +77,7 @@ def run_show(config: SurveyConfig, run_dir: Path) -> None:
     log.info("figures are in %s", run_dir / "figures")
 
 
+@left_as_found()
 def show_batch(config: TrainConfig, unique: bool = False, count: int = SHOWN) -> Image.Image:
     """The first batch of the first epoch as the network sees it.
 
@@ -98,6 +100,7 @@ def show_batch(config: TrainConfig, unique: bool = False, count: int = SHOWN) ->
     return Image.fromarray(sheet.permute(1, 2, 0).numpy())
 
 
+@left_as_found()
 def show_resize(config: TrainConfig) -> "Figure":
     """One picture by every method of resizing: file, presized, in training and in validation."""
     figure = new_figure(9, 2.7 * len(Resize))
@@ -125,6 +128,7 @@ def show_resize(config: TrainConfig) -> "Figure":
     return figure
 
 
+@left_as_found()
 def summary(config: TrainConfig) -> pd.DataFrame:
     """What each stage of the pipeline makes of the first batch, up to the first that fails.
 

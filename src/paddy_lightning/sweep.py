@@ -12,26 +12,33 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.check import check
-from paddy_lightning.command_line import SWEPT, child_environment, end_child, explain
+from paddy_lightning.children import (
+    child_environment,
+    end_child,
+    flags_again,
+    knobs_again,
+    wants_tracebacks,
+)
+from paddy_lightning.command_line import SWEPT
 from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.run_folder import FINISHED, from_anywhere, read_config, read_summary
+from paddy_lightning.hydra_errors import explain
+from paddy_lightning.jobs import composer, read_overrides, refuse_wrong_values, values_of
+from paddy_lightning.run_folder import FINISHED, from_anywhere, locked, read_config, read_summary
 from paddy_lightning.table import open_data
 
 log = logging.getLogger(__name__)
@@ -42,12 +49,16 @@ def in_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def run_as_process(script: str, config: DictConfig) -> None:
+def run_as_process(script: str, config: DictConfig) -> float:
     """Run the current job as ``python <script> <its overrides>``, and wait for it.
 
     In a folder that has been swept before, what is done is left alone, what was cut is resumed,
     and what failed at once is repeated. A job that ends without an answer has failed: its summary
     says by which signal or exit code.
+
+    Returns:
+        Its error rate, for sweepers that look for the lowest; 1, the worst there is, where it has
+        failed.
 
     Raises:
         KeyboardInterrupt: The job was interrupted, and so is the sweep.
@@ -56,14 +67,16 @@ def run_as_process(script: str, config: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     quoted = QuotedString(str(folder), Quote.single).with_quotes()
-    words = [*hydra.overrides.task, f"hydra.run.dir={quoted}"]
+    words = [*knobs_again(), f"hydra.run.dir={quoted}"]
     if (folder / "config.yaml").exists():
         refuse_another_run(folder, config)
-        if read_summary(folder).get("status") == "done":
+        if (summary := read_summary(folder)).get("status") == "done":
             log.info("%s  is done already", folder)
-            return
-        words = [f"resume={folder}"]
-    job = subprocess.Popen([sys.executable, script, *words], env=child_environment())
+            return float(summary["error_rate"])
+        words = [f"resume={quoted}"]
+    job = subprocess.Popen(
+        [sys.executable, script, *words, *flags_again(script)], env=child_environment()
+    )
     try:
         code = job.wait()
     except KeyboardInterrupt:
@@ -74,12 +87,22 @@ def run_as_process(script: str, config: DictConfig) -> None:
         again = shlex.join(["python", *sys.argv, f"hydra.sweep.dir={swept}"])
         log.info("interrupted; what is done is kept, and this goes on: %s", again)
         raise KeyboardInterrupt
-    summary = read_summary(folder)
-    if code != 0 and summary.get("status") != "failed":
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        write_json(
-            folder / "summary.json", summary | {"status": "failed", "reason": f"ended by {how}"}
-        )
+    if code and read_summary(folder).get("status") not in ("failed", *FINISHED):
+        keep_ending(folder, code)
+    error_rate = None if code else read_summary(folder).get("error_rate")
+    return 1.0 if error_rate is None else float(error_rate)
+
+
+def keep_ending(folder: Path, code: int) -> None:
+    """Write down how a job ended that said nothing itself.
+
+    Not where it said nothing because another process trains in its folder.
+    """
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    began = (folder / "config.yaml").exists()
+    with suppress(UserError), locked(folder) if began and code > 0 else nullcontext():
+        failed = {"status": "failed", "reason": f"ended by {how}"}
+        write_json(folder / "summary.json", read_summary(folder) | failed)
 
 
 def refuse_another_run(folder: Path, config: DictConfig) -> None:
@@ -104,23 +127,6 @@ def refuse_another_run(folder: Path, config: DictConfig) -> None:
         raise SystemExit(1)
 
 
-def check_values(override: Override) -> None:
-    """Refuse any single value of an override, each with all other knobs at their defaults.
-
-    Raises:
-        UserError: A value that ``check`` refuses.
-        HydraException: A value of the wrong type, or of a knob that is none.
-    """
-    key = override.get_key_element()
-    if override.is_sweep_override():
-        values = list(override.sweep_string_iterator())
-    else:
-        values = [override.get_value_element_as_str()]
-    for value in values:
-        config = compose("train", [f"{key}={value}"])
-        check(OmegaConf.to_object(config))  # type: ignore[arg-type]
-
-
 class Sweep(Callback):
     """Looks at every value before anything is trained, and at every answer afterwards."""
 
@@ -133,18 +139,20 @@ class Sweep(Callback):
         Raises:
             SystemExit: 1 or 2; Hydra lets nothing else out of a callback.
         """
+        loader = GlobalHydra.instance().config_loader()
         try:
-            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-            overrides = parser.parse_overrides(list(config.hydra.overrides.task))
-            for override in overrides:
-                check_values(override)
-        except (UserError, HydraException) as error:
+            overrides = read_overrides(config, loader)
+            refuse_wrong_values(overrides, composer(config, loader))
+        except Exception as error:  # of ours, or Hydra's as it composes
+            if wants_tracebacks():
+                traceback.print_exc()
             print(f"error: {explain(error, TrainConfig)}; nothing was trained", file=sys.stderr)
             raise SystemExit(1 if isinstance(error, UserError) else 2) from None
-        swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-        os.environ[SWEPT] = ",".join(swept)  # workers of any launcher inherit it
-        sweeps = [list(o.sweep_string_iterator()) for o in overrides if o.is_sweep_override()]
-        self.num_jobs = math.prod(map(len, sweeps))
+        swept = [override for override in overrides if override.is_sweep_override()]
+        # Workers of any launcher inherit it.
+        os.environ[SWEPT] = ",".join(override.get_key_element() for override in swept)
+        if config.hydra.runtime.choices["hydra/sweeper"] == "basic":  # others choose a few
+            self.num_jobs = math.prod(len(values_of(override)) for override in swept)
         self.started = time.monotonic()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from paddy_lightning.errors import UserError, nearest
-from paddy_lightning.quiet import leave_out_small_talk
+from paddy_lightning.quiet import small_talk_left_out
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -173,9 +173,8 @@ def lightning_trainer(**arguments: Any) -> "Trainer":
     for name in inspect.signature(Trainer).parameters:
         if os.environ.get(variable := f"PL_TRAINER_{name.upper()}"):
             raise UserError(f"{variable}: unset it, and say trainer.{name}= if it is wanted")
-    leave_out_small_talk()
     plugins = [*arguments.get("plugins", ()), LightningEnvironment()]
-    with refusals_are_ours((ValueError, TypeError)):
+    with small_talk_left_out(), refusals_are_ours((ValueError, TypeError)):
         return Trainer(**arguments | {"plugins": plugins})
 
 

@@ -35,7 +35,7 @@ from paddy_lightning.model import require_pretrained, set_frozen
 from paddy_lightning.pixels import CONTENT, file_stamps
 from paddy_lightning.predict import load_checkpoint, usable_precision
 from paddy_lightning.profiling import EpochProfiler, write_profile
-from paddy_lightning.quiet import heard, leave_out_small_talk
+from paddy_lightning.quiet import left_as_found
 from paddy_lightning.reopen import open_again, refuse_lost
 from paddy_lightning.run_folder import (
     Summary,
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 NAMED = 3  # changed files in a warning
 
 
-@heard()
+@left_as_found()
 def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     """Fine-tune a network, and keep all that is needed to use it in a run folder.
 
@@ -75,7 +75,6 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
     """
     if config.resume:
         return _resume(config)
-    leave_out_small_talk()
     check(config)
     refuse_devices_in_one_process(config)
     require_weights(config)
@@ -94,7 +93,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         return _run(config, folder, data, table, lr_found=found)
 
 
-@heard()
+@left_as_found()
 def resume(
     run_dir: str | Path,
     num_workers: int | None = None,
@@ -126,7 +125,6 @@ def resume(
 
 def _resume(told: TrainConfig) -> Summary:
     """Go on with the run that ``told.resume`` names, with what is told beside it."""
-    leave_out_small_talk()
     run_dir, config = Path(str(told.resume)), whole_config(told)
     with nullcontext() if ranks.local_rank() else locked(run_dir):
         earlier = read_summary(run_dir)
@@ -146,7 +144,7 @@ def _resume(told: TrainConfig) -> Summary:
         return _run(config, run_dir, data, table, earlier, earlier.get("lr_found"))
 
 
-@heard()
+@left_as_found()
 def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str, float]:
     """Search for a learning rate for the first phase that ``config`` would train.
 
@@ -160,7 +158,6 @@ def find_lr(config: TrainConfig, run_dir: str | Path | None = None) -> dict[str,
     Raises:
         UserError: As ``train``; or a loss that grows from the start.
     """
-    leave_out_small_talk()
     check(config)
     require_weights(config)
     with new_run_folder(run_dir) as folder:

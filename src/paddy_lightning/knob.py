@@ -1,0 +1,65 @@
+"""A knob: a field of a config that knows its meaning, and what kind of text it holds."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from paddy_lightning.errors import UserError
+
+PATH = "path"  # a place, or several: "~" is the home folder
+TEXT = "text"  # any sentence, to be taken literally
+E = TypeVar("E", bound=StrEnum)
+
+
+def knob(default: Any, meaning: str, holds: str = "") -> Any:
+    """A dataclass field that knows what it is for, and whether it holds a PATH or a TEXT."""
+    about = {"meaning": meaning, "holds": holds}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+def every_knob(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
+    """(name, field) of every knob of a config, those of nested configs dotted."""
+    for one in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(one.type):
+            yield from every_knob(one.type, f"{one.name}.")  # type: ignore[arg-type]
+        else:
+            yield f"{prefix}{one.name}", one
+
+
+def read_values(config: Any) -> None:
+    """Take names for enum members, and ``~`` in paths for the home folder.
+
+    Raises:
+        UserError: A name that no member has.
+    """
+    for one in dataclasses.fields(config):
+        value = getattr(config, one.name)
+        if isinstance(one.type, type) and issubclass(one.type, StrEnum):
+            setattr(config, one.name, read_enum(one.name, one.type, value))
+        elif one.metadata.get("holds") == PATH:
+            setattr(config, one.name, read_path(value))
+
+
+def read_enum(name: str, kind: type[E], value: Any) -> E:
+    """The member of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise UserError(f"{name}={value}: not one of {', '.join(kind)}") from None
+
+
+def read_path(value: Any) -> Any:
+    """A path, or a list of them, with ``~`` as the home folder; anything else as it is."""
+    if isinstance(value, list):
+        return [read_path(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, (str, Path)) else value  # noqa: PTH111
