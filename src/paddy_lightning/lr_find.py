@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
@@ -85,26 +86,10 @@ def search(
     Raises:
         UserError: Fewer steps than any reading needs.
     """
-    arguments = arguments or {}
-    batches = len(datamodule.train_dataloader())
-    accumulate = min(arguments.get("accumulate_grad_batches") or 1, batches)
     # The search has a bar of its own that cannot be turned off, and would fill a log file.
     bar = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     with bar, tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
-        trainer = lightning_trainer(
-            max_epochs=-1,
-            **one_device(arguments),
-            **given(arguments, ONE_STEP) | {"accumulate_grad_batches": accumulate},
-            # A step cut short by the end of an epoch would leave no loss behind.
-            limit_train_batches=batches - batches % accumulate,
-            precision=precision,
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            check_val_every_n_epoch=10**6,  # the search goes around the loader, and never validates
-        )
+        trainer = _trainer(arguments or {}, len(datamodule.train_dataloader()), precision, folder)
         finder: Any = Tuner(trainer).lr_find(
             module,
             datamodule=datamodule,
@@ -115,10 +100,29 @@ def search(
             update_attr=False,
         )
     curve = pd.DataFrame({"lr": finder.results["lr"], "loss": finder.results["loss"]})
-    curve["loss"] *= accumulate  # by which Lightning has divided it
+    curve["loss"] *= trainer.accumulate_grad_batches  # by which Lightning has divided it
     if len(readable(curve)) < 3:
         raise UserError("lr=find: the loss grew at once; give a rate, such as lr=2e-3")
     return curve
+
+
+def _trainer(arguments: Mapping[str, Any], batches: int, precision: str, folder: str) -> pl.Trainer:
+    """One whose steps are those of training; ``batches`` are those of an epoch."""
+    accumulate = min(given(arguments).get("accumulate_grad_batches", 1), batches)
+    return lightning_trainer(
+        **one_device(arguments),
+        **given(arguments, ONE_STEP) | {"accumulate_grad_batches": accumulate},
+        # A step cut short by the end of an epoch would leave no loss behind.
+        limit_train_batches=batches - batches % accumulate,
+        precision=precision,
+        max_epochs=-1,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        check_val_every_n_epoch=10**6,  # the search goes around the loader, and never validates
+    )
 
 
 def readable(curve: pd.DataFrame) -> pd.DataFrame:
