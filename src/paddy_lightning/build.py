@@ -254,8 +254,8 @@ def make_trainer(
         "plugins": [WholeFiles()],
     }
     if config.profile:
-        arguments["profiler"] = EpochProfiler()
-        arguments["callbacks"] = [MarkValidation(), *arguments["callbacks"]]
+        arguments["profiler"] = profiler = EpochProfiler()
+        arguments["callbacks"] = [MarkValidation(profiler), *arguments["callbacks"]]
     if ranks.local_rank() is not None:
         # What is frozen gets no gradient; and validation, whose shares are not equally long, must
         # not wait for the others' buffers (FineTune sends them in time).

@@ -95,17 +95,24 @@ class EpochProfiler(Profiler):
 
 
 class MarkValidation(pl.Callback):
-    """Sets the marker that Lightning lacks: the whole of a validation."""
+    """Sets the marker that Lightning lacks: the whole of a validation.
+
+    Args:
+        profiler: Of the run.
+    """
+
+    def __init__(self, profiler: EpochProfiler) -> None:
+        self.profiler = profiler
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """It begins."""
-        del pl_module
-        trainer.profiler.start(VALIDATION)
+        del trainer, pl_module
+        self.profiler.start(VALIDATION)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """It is over."""
-        del pl_module
-        trainer.profiler.stop(VALIDATION)
+        del trainer, pl_module
+        self.profiler.stop(VALIDATION)
 
 
 def write_profile(

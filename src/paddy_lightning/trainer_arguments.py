@@ -190,8 +190,9 @@ def refusals_are_ours(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """
     from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
 
+    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *also)
     try:
         yield
-    except (MisconfigurationException, *also) as error:
+    except refusals as error:
         first_line = str(error).strip().split("\n")[0]
         raise UserError(f"trainer, precision: {first_line}") from error

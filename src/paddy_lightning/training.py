@@ -260,7 +260,8 @@ def _run(
         summary |= end
     if summary["status"] == "done":
         checkpoints.last.unlink()
-    if isinstance(profiler := trainer.profiler, EpochProfiler):
+    profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # which Lightning sets unseen
+    if isinstance(profiler, EpochProfiler):
         write_profile(
             run_dir, profiler, datamodule.num_workers, datamodule.pictures.kept is not None
         )
