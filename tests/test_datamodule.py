@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,6 +16,7 @@ from paddy_lightning.datamodule import Batch, EpochSampler, PaddyDataModule
 from paddy_lightning.folders import labelled_table
 from paddy_lightning.presize import Presize
 from paddy_lightning.split import random_split
+from paddy_lightning.workers import fitting_workers
 
 CLASSES = ["across", "down", "slanted"]
 
@@ -153,6 +155,16 @@ def test_only_crops_draw_a_place(
     _, datamodule = look(stripes, tmp_path)
     monkeypatch.setattr("paddy_lightning.datamodule.uniform_of_one", Mock(side_effect=OSError))
     assert datamodule.pictures[(0, 3)].index == 0
+
+
+def test_as_many_workers_as_the_shared_memory_has_room_for() -> None:
+    """Each may have six batches there at a time."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        pytest.skip("shared memory: there is no /dev/shm on this machine")
+    batch_size = int(shutil.disk_usage(shared).free / (2.5 * 6 * 100 * 100 * 3))
+    assert fitting_workers(4, (100, 100), batch_size) == 2
+    assert fitting_workers(1, (100, 100), batch_size) == 1
 
 
 @pytest.mark.parametrize(("system", "method"), [("linux", "fork"), ("darwin", None)])

@@ -133,6 +133,15 @@ def test_incomplete_weights_are_refused(mobilenet_weights: Path, tmp_path: Path)
         build_model("mobilenetv3_small_050", 3, str(tmp_path / "part.safetensors"))
 
 
+def test_weights_of_more_than_the_arch_are_refused(mobilenet_weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(mobilenet_weights) | {"blocks.9.weight": torch.zeros(3)}
+    save_file(state, tmp_path / "more.safetensors")
+    with pytest.raises(UserError, match=r"0 names missing and 1 unknown \(blocks\.9\.weight"):
+        build_model("mobilenetv3_small_050", 3, str(tmp_path / "more.safetensors"))
+
+
 def test_nothing_in_a_weights_file_is_run(tmp_path: Path) -> None:
     import pickle
 

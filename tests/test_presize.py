@@ -108,6 +108,18 @@ def test_draft_decodes_less_and_shows_the_same(tmp_path: Path, resize: Resize) -
     assert np.abs(fast.astype(int) - exact).mean() < 2
 
 
+def test_draft_of_a_sideways_photo_keeps_what_the_result_needs(tmp_path: Path) -> None:
+    """All of its width, though a fraction of its height would do."""
+    upright = np.zeros((1600, 400, 3), np.uint8)
+    upright[:, ::2] = 255
+    exif = Image.Exif()
+    exif[274] = 6
+    stored = Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90)
+    stored.save(tmp_path / "sideways.jpg", exif=exif, quality=95, subsampling=0)
+    seen = open_presized(tmp_path / "sideways.jpg", Presize((200, 400), draft=True))
+    assert np.abs(seen.astype(int) - upright[:200]).mean() < 20
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_followed(tmp_path: Path, orientation: int) -> None:
     upright = ramp(320, 640)

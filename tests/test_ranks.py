@@ -77,6 +77,8 @@ def test_two_ranks_share_the_pictures_and_end_with_the_same_weights(
     for name, tensor in first["state"].items():
         assert torch.equal(tensor, second["state"][name]), name
     assert first["error_rate"] == second["error_rate"]
+    seeds = [*first["seeds"], *second["seeds"]]  # of dropout, at every step
+    assert len(seeds) == len(set(seeds)) == 18
     for one, other in zip(first["seen"], second["seen"], strict=True):
         assert len(one) == len(other) == 24  # of 48 pictures, in steps of 16
         assert len({*one, *other}) == 48

@@ -16,11 +16,12 @@ from paddy_lightning.table import open_data
 
 
 class Witness(pl.Callback):
-    """Which pictures each epoch trained on, and which body weights moved."""
+    """Which pictures each epoch trained on, which body weights moved, and what seeded dropout."""
 
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
         self.bodies: list[torch.Tensor] = []
+        self.seeds: list[int] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self.seen.append([])
@@ -30,6 +31,7 @@ class Witness(pl.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         self.seen[-1] += batch.index.tolist()
+        self.seeds.append(torch.initial_seed())
 
 
 def main(root: str, out: str) -> None:
@@ -48,6 +50,7 @@ def main(root: str, out: str) -> None:
         "state": module.state_dict(),
         "seen": witness.seen,
         "bodies": witness.bodies,
+        "seeds": witness.seeds,
     }
     told |= {name: float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")}
     torch.save(told, Path(out, f"rank{local_rank()}.pt"))
