@@ -101,6 +101,7 @@ def test_a_sweep_quotes_every_value_by_itself(values: list[str]) -> None:
     ("word", "sweep", "quoted"),
     [
         ("data.root=/a b, '/c,d',it's,null", True, r"data.root=/a b,'/c,d','it\'s',null"),
+        ("data.root=a\\,b", True, r"data.root='a\\',b"),
         ("data.root=choice(a,b)", True, "data.root=choice(a,b)"),
         ("data.root=choice(a,b)", False, "data.root='choice(a,b)'"),
         ("start=glob(*)", True, "start=glob(*)"),

@@ -159,6 +159,8 @@ def _quoted(text: str, kind: str) -> str:
 
 
 def _reads_as_typed(text: str) -> bool:
+    if text.endswith("\\"):  # would take the comma behind it for its own
+        return False
     try:
         (override,) = _parser().parse_overrides([f"knob={text}"])
     except HydraException:
