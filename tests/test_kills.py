@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,9 @@ def killed(words: list[str], cwd: Path, moment: float) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(job.pid, signal.SIGKILL)
         job.communicate()
+        with suppress(ChildProcessError):  # what it forked is ours now; unburied, it seems alive
+            while os.waitpid(-job.pid, 0):
+                pass
 
 
 def assert_equal_folders(ours: Path, theirs: Path) -> None:
