@@ -11,7 +11,7 @@ RUN := outputs/demo_$(shell date +%Y-%m-%d_%H-%M-%S)
 # - torch and torchvision, whose bounds in pyproject.toml name a matching pair: which build of them
 #   fits depends on the machine; and what only they bring (jinja2, mpmath, networkx, sympy, the
 #   NVIDIA libraries);
-# - setuptools and wheel, with which pip builds this package and antlr4-python3-runtime.
+# - hatchling, setuptools and wheel, with which pip builds this package and antlr4-python3-runtime.
 TORCH = $(shell $(PYTHON) -c 'import tomllib, shlex; \
 	deps = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
 	print(shlex.join(d for d in deps if d.startswith(("torch>", "torchvision>"))))')
@@ -35,16 +35,17 @@ install: .venv/installed ## set up .venv with everything, the demo's weights and
 	@touch $@
 
 demo: install ## draw a data set, train on it, predict its test pictures with TTA
-	$(BIN)/python train.py recipe=demo hydra.run.dir=$(RUN)
-	$(BIN)/python predict.py ckpt=$(RUN) tta=true
+	$(BIN)/paddy train recipe=demo hydra.run.dir=$(RUN)
+	$(BIN)/paddy predict ckpt=$(RUN) tta=true
 
 data: install ## fetch the competition's files from Kaggle into data/ (needs a token)
-	$(BIN)/python download.py
+	$(BIN)/paddy download
 
-test: install ## format, lint, types and tests
+test: install ## format, lint, types, the order of imports, and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/pytest $(SIDE_BY_SIDE) --durations=10
 
 slow: install ## the tests of minutes: families of archs, random kills, the notebook, fresh examples

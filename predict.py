@@ -1,26 +1,8 @@
-"""Predict: python predict.py ckpt=RUN [images=FILE_OR_FOLDER] [tta=true]; --help lists all."""
+"""Predict: python predict.py ckpt=RUN images=FOLDER tta=true; the same as paddy predict."""
 
-from pathlib import Path
+import sys
 
-import hydra
-from omegaconf import DictConfig
-
-from paddy_lightning.command_line import run_command, run_job
-from paddy_lightning.config import PredictConfig
-
-
-def task(config: PredictConfig, run_dir: Path) -> None:
-    """Predict, and write beside the checkpoint unless ``output=`` says otherwise."""
-    from paddy_lightning.predict import run_predict
-
-    run_predict(config)
-
-
-@hydra.main(config_path="conf", config_name="predict", version_base="1.3")
-def main(config: DictConfig) -> None:
-    """One run."""
-    run_job(config, task)
-
+from paddy_lightning.cli.command_line import run_command
 
 if __name__ == "__main__":
-    run_command(main, PredictConfig)
+    run_command("predict", sys.argv[1:])

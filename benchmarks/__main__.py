@@ -26,9 +26,9 @@ from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
 from benchmarks.results import write
 from benchmarks.sweep import decodes
-from paddy_lightning.augment import Augment
-from paddy_lightning.cache import Cache
-from paddy_lightning.presize import Presize, open_presized
+from paddy_lightning.data.augment import Augment
+from paddy_lightning.data.cache import Cache
+from paddy_lightning.data.presize import Presize, open_presized
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

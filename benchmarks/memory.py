@@ -15,11 +15,11 @@ from PIL import Image
 
 from benchmarks.our_side import OurSide
 from benchmarks.pictures import pictures
-from paddy_lightning.build import build, make_trainer, phases_of, split_readable
-from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import DataConfig, Source
-from paddy_lightning.fine_tune import FineTune
-from paddy_lightning.table import open_data
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.data.table import open_data
+from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.fine_tune import FineTune
 
 BATCHES = 20
 

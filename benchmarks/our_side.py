@@ -11,15 +11,16 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from paddy_lightning.build import build, make_trainer, phases_of, split_readable
-from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import DataConfig, Source, TrainConfig
-from paddy_lightning.fine_tune import FineTune
-from paddy_lightning.model import build_model, param_groups
-from paddy_lightning.predict import predict_views
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.data.table import open_data
+from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.network.model import build_model, param_groups
+from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import small_talk_left_out
-from paddy_lightning.table import open_data
-from paddy_lightning.training import train
+from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.fine_tune import FineTune
+from paddy_lightning.training.train import train
 
 Size = tuple[int, int]
 PRECISION = "16-mixed" if torch.cuda.is_available() else "32-true"
@@ -72,7 +73,7 @@ class OurSide:
         self._trainer(limit_val_batches=0).fit(self.module, datamodule=self.datamodule)
 
     def run(self, epochs: int) -> None:
-        """From the command to its end: all that train.py does."""
+        """From the command to its end: all that paddy train does."""
         with tempfile.TemporaryDirectory() as folder:
             train(replace(self.config, epochs=epochs, tta=False), Path(folder, "run"))
 

@@ -1,10 +1,10 @@
 """Write knobs.md from the schema: python docs/knobs.py, or make docs."""
 
-import re
 from pathlib import Path
 
-from paddy_lightning import config
-from paddy_lightning.command_line import choices, knobs
+from paddy_lightning.cli.commands import COMMANDS
+from paddy_lightning.cli.help import choices, knobs
+from paddy_lightning.config import TrainConfig
 
 HEAD = """# Knobs
 
@@ -19,38 +19,31 @@ GROUPS = """
 - `recipe=`: {recipe}
 - `hydra.run.dir=FOLDER`: the folder of the run; with `-m`, `hydra.sweep.dir=FOLDER` of the sweep
 """
-ROOT = Path(__file__).parents[1]
 
 
 def page() -> str:
     """The whole of knobs.md."""
-    parts = [HEAD, *(section(script) for script in scripts())]
+    parts = [HEAD, *(section(name) for name in sorted(COMMANDS, key=lambda name: name != "train"))]
     groups = {
         group: ", ".join(f"`{name}`" for name in choices(group)) for group in ("data", "recipe")
     }
     return "".join([*parts, GROUPS.format(**groups)])
 
 
-def scripts() -> list[str]:
-    """The scripts that take knobs, ``train.py`` first."""
-    takes = [path.name for path in ROOT.glob("*.py") if "run_command(main, " in path.read_text()]
-    return sorted(takes, key=lambda name: (name != "train.py", name))
-
-
-def section(script: str) -> str:
-    """The table of one script; what it shares with ``train.py`` is not told twice."""
-    kind = re.findall(r"run_command\(main, (\w+)\)", (ROOT / script).read_text())[0]
-    rows = list(knobs(getattr(config, kind)))
+def section(name: str) -> str:
+    """The table of one command; what it shares with ``train`` is not told twice."""
+    kind = COMMANDS[name].kind
+    rows = list(knobs(kind))
     about = ""
-    if script != "train.py" and issubclass(getattr(config, kind), config.TrainConfig):
-        rows = [row for row in rows if row not in list(knobs(config.TrainConfig))]
-        about = "The knobs of `train.py`, and:\n" if rows else "The knobs of `train.py`.\n"
-    cells = [(name, default, meaning.replace("|", r"\|")) for name, default, meaning in rows]
+    if name != "train" and issubclass(kind, TrainConfig):
+        rows = [row for row in rows if row not in list(knobs(TrainConfig))]
+        about = "The knobs of `paddy train`, and:\n" if rows else "The knobs of `paddy train`.\n"
+    cells = [(knob, default, meaning.replace("|", r"\|")) for knob, default, meaning in rows]
     table = "| knob | default | meaning |\n|---|---|---|\n" if rows else ""
     table += "".join(
-        f"| `{name}` | `{default}` | {meaning} |\n" for name, default, meaning in cells
+        f"| `{knob}` | `{default}` | {meaning} |\n" for knob, default, meaning in cells
     )
-    return "\n".join([f"\n## {script}\n", *filter(None, [about, table])])
+    return "\n".join([f"\n## paddy {name}\n", *filter(None, [about, table])])
 
 
 if __name__ == "__main__":

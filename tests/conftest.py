@@ -17,6 +17,7 @@ from hypothesis import settings
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+PADDY = (sys.executable, "-m", "paddy_lightning")
 settings.register_profile("same", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("fresh", deadline=None, max_examples=200)  # make slow
 settings.load_profile(os.environ.get("PADDY_EXAMPLES", "same"))
@@ -88,12 +89,13 @@ def _draw_stripes(path: Path, angle: tuple[int, int], rng: np.random.Generator) 
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a script of the project as a user does, in an empty folder."""
+    """Type a command of ``paddy``, or start a script of the project, in an empty folder."""
 
     def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        script, *arguments = map(str, words)
+        name, *arguments = map(str, words)
+        start = [sys.executable, str(ROOT / name)] if name.endswith(".py") else [*PADDY, name]
         return subprocess.run(
-            [sys.executable, str(ROOT / script), *arguments],
+            [*start, *arguments],
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,

@@ -6,8 +6,8 @@ session of its own. That becomes a child of the process that asked, since Linux 
 orphans: ``subprocess`` waits for it, signals and kills it like any other. What such a process
 starts in turn is forked by a server of its own.
 
-True starts are those within ``true_starts()``, of modules (``python -m``), and with a variable that
-Python or a library reads when it starts.
+True starts are those within ``true_starts()``, of other modules (``python -m``), and with a
+variable that Python or a library reads when it starts.
 """
 
 import atexit
@@ -39,6 +39,7 @@ SLOW = (
 )
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "HF_", "CUDA_", "MKL_", "OMP_", "MPL")
 TAKEN_UP = {"PYTHONPATH", "OMP_NUM_THREADS"}  # of those, by a forked process
+OURS = "paddy_lightning"
 SET_CHILD_SUBREAPER = 36  # of prctl: adopt the orphans below
 MESSAGE = 64  # bytes; a request is in a file that comes with it
 START_NEW_SESSION = -2  # its place among the arguments of _execute_child
@@ -124,10 +125,11 @@ def adopt_orphans() -> None:
 
 
 def _is_script(words: list[str]) -> bool:
-    """``python FILE.py ...`` or ``python -c CODE ...``."""
+    """``python FILE.py ...``, ``python -c CODE ...`` or ``python -m paddy_lightning ...``."""
     if len(words) < 2 or words[0] != sys.executable:
         return False
-    return words[1].endswith(".py") or (words[1] == "-c" and len(words) > 2)
+    ours = words[1:3] == ["-m", OURS]
+    return ours or words[1].endswith(".py") or (words[1] == "-c" and len(words) > 2)
 
 
 def _starts_alike(environment: dict[str, str]) -> bool:
@@ -196,7 +198,7 @@ def take_up(argv: list[str], environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = argv
-    first = "" if argv[0] == "-c" else str(Path(argv[0]).resolve().parent)
+    first = "" if argv[0] in ("-c", "-m") else str(Path(argv[0]).resolve().parent)
     told = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [first, *filter(None, told), *sys.path]
     importlib.invalidate_caches()
@@ -225,6 +227,9 @@ def run_script() -> int:
         if sys.argv[0] == "-c":
             code, sys.argv = sys.argv[1], ["-c", *sys.argv[2:]]
             exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        elif sys.argv[0] == "-m":
+            sys.argv = sys.argv[1:]
+            runpy.run_module(OURS, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:

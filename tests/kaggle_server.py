@@ -18,7 +18,7 @@ TOKEN = "KGAT_planted_0123456789abcdef"
 STARTUP = """
 import time
 from kagglesdk import kaggle_env
-from paddy_lightning import kaggle_errors
+from paddy_lightning.kaggle import errors as kaggle_errors
 
 kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = "http://localhost:{port}"
 kaggle_errors.TIMEOUT = {timeout}

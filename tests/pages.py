@@ -37,11 +37,11 @@ def fenced(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    """What a page says to type: lines of its blocks, and inline ``python ...``, each once."""
+    """What a page says to type: lines of its blocks, and inline ``paddy ...``, each once."""
     plain = FENCE.sub("", page)
     indented = "\n".join(re.findall(r"^ {4}(.*)$", plain, re.M))
     lines = "\n".join([*fenced(page, "bash"), indented]).replace("\\\n", " ").splitlines()
-    inline = re.findall(r"`(python [^`]+\.py[^`]*)`", plain)
+    inline = re.findall(r"`(paddy [^`]*=[^`]*|python [^`]+\.py [^`]*)`", plain)
     typed = [line.split("  # ")[0].strip() for line in [*lines, *inline]]
     return list(dict.fromkeys(line for line in typed if line))
 
@@ -55,11 +55,12 @@ def all_commands() -> list[tuple[str, str]]:
 def script(
     folder: Path, command: str, package: Path = ROOT, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Type a command in a folder, with the scripts and the package of ``package``."""
-    _, name, *words = shlex.split(command)
+    """Type a command in a folder, with the package and the scripts of a checkout."""
+    program, name, *words = shlex.split(command)
+    start = ["-m", "paddy_lightning", name] if program == "paddy" else [str(package / name)]
     path = f"{package / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     result = subprocess.run(
-        [sys.executable, str(package / name), *words],
+        [sys.executable, *start, *words],
         cwd=folder,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
         capture_output=True,
@@ -73,8 +74,8 @@ def script(
 def in_small(command: str) -> str:
     """The same with small sizes, as far as it says nothing else of them."""
     small = {"arch": "mobilenetv3_small_050", **SMALL}
-    if command.split()[1] not in ("train.py", "lr_find.py", "survey.py"):
-        small = {"num_workers": "0"} if "predict.py" in command else {}
+    if command.split()[1] not in ("train", "train.py", "lr-find", "survey"):
+        small = {"num_workers": "0"} if " predict" in command else {}
     said = {word.split("=")[0] for word in shlex.split(command)}
     if "start" in said:
         small.pop("weights")

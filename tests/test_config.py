@@ -4,14 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paddy_lightning.choices import DataConfig, Resize, Tta
 from paddy_lightning.config import (
-    DataConfig,
     DownloadConfig,
     PredictConfig,
-    Resize,
     SubmitConfig,
     TrainConfig,
-    Tta,
     plain,
     read_size,
 )

@@ -29,11 +29,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import ROOT, all_commands, commands, fenced, in_small, read_pages, script
 
-from paddy_lightning import run_folder
-from paddy_lightning.check import check
-from paddy_lightning.command_line import CONF, register_schemas
+from paddy_lightning.cli.help import CONF
+from paddy_lightning.cli.schemas import register_schemas
+from paddy_lightning.cli.words import quote_value
 from paddy_lightning.config import TrainConfig
-from paddy_lightning.words import quote_value
+from paddy_lightning.runs import summary
+from paddy_lightning.training.check import check
 
 PAGES = read_pages()
 SETUP = (
@@ -62,8 +63,10 @@ def test_a_command_composes(page: str, command: str) -> None:
 
 def compose_all(command: str) -> list[Any]:
     """The typed config of a command, or of every job of a sweep."""
-    python, script, *words = shlex.split(command.replace("arch=...,...", "arch=resnet26d,resnet18"))
-    assert python == "python" and (ROOT / script).is_file()
+    program, name, *words = shlex.split(command.replace("arch=...,...", "arch=resnet26d,resnet18"))
+    if program == "python":
+        assert (ROOT / name).is_file()
+        name = Path(name).stem
     words = [quote_value(word, "-m" in words) for word in words if word not in ("-m", "--help")]
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -71,32 +74,32 @@ def compose_all(command: str) -> list[Any]:
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
         jobs = BasicSweeper.split_arguments(overrides, None)[0]
         assert len(jobs) == 1 or "-m" in command
-        return [OmegaConf.to_object(compose(Path(script).stem, list(job))) for job in jobs]
+        return [OmegaConf.to_object(compose(name.replace("-", "_"), list(job))) for job in jobs]
 
 
 def test_the_commands_of_one_run_run(workplace: Path) -> None:
     # The last wants Kaggle's test pictures, which tests of predicting have.
     long = re.compile(
-        r" -m |lr_find.py start=|resume=|trainer\.devices|recipe=|data\.root=bean"
-        r"|predict\.py ckpt=outputs/RUN tta=true$"
+        r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean"
+        r"|predict ckpt=outputs/RUN tta=true$"
     )
     done = []
     for command in commands(PAGES["README.md"]):
-        if not command.startswith("python ") or long.search(command) or "--help" in command:
+        if not command.startswith("paddy ") or long.search(command) or "--help" in command:
             continue
         runs = sorted(path.parent for path in workplace.glob("outputs/*/checkpoints"))
         named = dict(zip(("outputs/A", "outputs/B"), map(str, runs[-2:]), strict=False))
         named |= {"outputs/RUN": str(runs[0])} if runs else {}
         named |= {"outputs/sweeps/SWEEP": "outputs", "FILE_OR_FOLDER": "PICTURES"}
-        if command.split()[1] in ("download.py", "submit.py"):  # need a token: tests of their own
+        if command.split()[1] in ("download", "submit"):  # need a token: tests of their own
             continue
         for name, real in named.items():
             command = command.replace(name, real)
-        survey = "survey.py" in command  # finds stripes that look alike, and exits with 1
+        survey = " survey " in command  # finds stripes that look alike, and exits with 1
         told = script(workplace, in_small(command), check=not survey)
         assert not survey or "sizes (height x width)" in told.stdout
         done.append(command.split()[1])
-    expected = {"survey.py", "lr_find.py", "train.py", "predict.py", "interpret.py", "compare.py"}
+    expected = {"survey", "lr-find", "train", "predict", "interpret", "compare"}
     assert set(done) == expected and len(done) >= 8
 
 
@@ -125,7 +128,7 @@ def refused(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(stripes / "train_images", folder / "BROKEN")
     whole = (folder / "BROKEN" / "down" / "down00.jpg").read_bytes()
     (folder / "BROKEN" / "down" / "cut.jpg").write_bytes(whole[:300])
-    train = "python train.py data=folder data.root=PICTURES hydra.run.dir=RUN"
+    train = "paddy train data=folder data.root=PICTURES hydra.run.dir=RUN"
     script(folder, in_small(train))
     return folder
 
@@ -165,11 +168,9 @@ def test_the_knobs_are_those_of_the_schema() -> None:
 
 
 def test_the_layout_names_every_module() -> None:
-    modules = {path.name for path in (ROOT / "src" / "paddy_lightning").glob("[!_]*.py")}
-    named = set(re.findall(r"`(\w+\.py)`", PAGES["layout.md"]))
-    assert modules <= named
-    scripts = {path.name for folder in (ROOT, ROOT / "tests") for path in folder.glob("*.py")}
-    assert named <= modules | scripts
+    package = ROOT / "src" / "paddy_lightning"
+    modules = {str(path.relative_to(package)) for path in package.rglob("[!_]*.py")}
+    assert modules == set(re.findall(r"`([\w/]+\.py)`", PAGES["layout.md"])) - {"test_docs.py"}
 
 
 def test_links_lead_somewhere() -> None:
@@ -186,10 +187,10 @@ def test_both_sides_of_the_table_for_fastai_exist() -> None:
     for row in rows:
         _, typed, called = row.strip("| ").split(" | ")
         for span in re.findall(r"`([^`]+)`", typed):
-            if "=" in span and not span.startswith("python") and span != "show=true":
+            if "=" in span and not span.startswith("paddy") and span != "show=true":
                 of = "predict" if span.startswith("ckpt") else "train"
-                compose_all(f"python {of}.py {span}")
-        for module, name in re.findall(r"`(\w+)\.(\w+)`", called):
+                compose_all(f"paddy {of} {span}")
+        for module, name in re.findall(r"`([\w.]+)\.(\w+)`", called):
             assert hasattr(import_module(f"paddy_lightning.{module}"), name), (module, name)
     assert len(rows) > 25
 
@@ -202,6 +203,6 @@ def test_the_package_runs_where_it_is_not_installed(monkeypatch: pytest.MonkeyPa
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr(run_folder, "version", unknown)
+    monkeypatch.setattr(summary, "version", unknown)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert run_folder.versions()["paddy-lightning"] == project["version"]
+    assert summary.versions()["paddy-lightning"] == project["version"]

@@ -65,8 +65,8 @@ def test_an_example_of_a_change_works(name: str, typed: dict[str, Any]) -> None:
 def test_the_new_resize_method_is_between_its_neighbours(tmp_path: Path) -> None:
     changed = with_example(EXAMPLES["A resize method"], tmp_path / "copy")
     code = (
-        "from paddy_lightning.config import Resize\n"
-        "from paddy_lightning.presize import resize_box\n"
+        "from paddy_lightning.choices import Resize\n"
+        "from paddy_lightning.data.presize import resize_box\n"
         "print(*resize_box((640, 480), (100, 100), Resize('half')))"
     )
     env = {**os.environ, "PYTHONPATH": str(changed / "src")}
@@ -98,8 +98,8 @@ def test_a_changed_tree_is_well_typed(
 @pytest.mark.parametrize(
     ("name", "file", "case"),
     [
-        ("A resize method", "presize.py", "Resize.half"),
-        ("A schedule", "build.py", "Schedule.restarts"),
+        ("A resize method", "data/presize.py", "Resize.half"),
+        ("A schedule", "training/build.py", "Schedule.restarts"),
     ],
 )
 def test_a_forgotten_case_is_named(

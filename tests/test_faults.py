@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from conftest import PADDY, ROOT
 
 from paddy_lightning.faults import sentence_of
 
@@ -52,7 +52,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words],
+        [*PADDY, "train", *words],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -84,7 +84,7 @@ def status(run: Path) -> str:
 
 
 def assert_resumes(run_script: Script, run: Path) -> None:
-    result = run_script("train.py", f"resume={run}")
+    result = run_script("train", f"resume={run}")
     assert result.returncode == 0, result.stderr
     assert status(run) == "done" and len(pd.read_csv(run / "metrics.csv")) == 3
     assert not list(run.rglob("*.part"))
@@ -100,7 +100,7 @@ def test_a_killed_worker(words: list[str], run_script: Script, tmp_path: Path) -
         os.kill(int(child), signal.SIGKILL)
     result = ended(job)
     assert_told(result, "a process that opens pictures was killed")
-    assert f"go on with: python train.py resume={run}" in result.stdout
+    assert f"go on with: paddy train resume={run}" in result.stdout
     assert status(run) == "failed"
     assert_resumes(run_script, run)
 
@@ -126,7 +126,7 @@ def test_out_of_memory(words: list[str], tmp_path: Path) -> None:
 
 def test_little_shared_memory(words: list[str], tmp_path: Path) -> None:
     """As in a container: it goes on without workers, and says what would give more."""
-    train = [sys.executable, str(ROOT / "train.py"), *words, "num_workers=2", "epochs=1"]
+    train = [*PADDY, "train", *words, "num_workers=2", "epochs=1"]
     command = ["unshare", "--mount", "sh", "-c"]
     script = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
     if not shutil.which("unshare") or subprocess.run([*command, "true"]).returncode:
@@ -147,10 +147,10 @@ def test_a_full_disk_while_a_checkpoint_is_written(
     """It holds the checkpoints of one epoch, and not those of the next beside them."""
     disk = mounted("size=16m")
     run = disk / "run"
-    result = run_script("train.py", *words, f"hydra.run.dir={run}")
+    result = run_script("train", *words, f"hydra.run.dir={run}")
     assert_told(result, "the disk is full: make room")
     assert status(run) == "failed"
-    assert f"go on with: python train.py resume={run}" in result.stdout
+    assert f"go on with: paddy train resume={run}" in result.stdout
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 0 and not list(run.rglob("*.part"))
     subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
@@ -194,7 +194,7 @@ def test_with_a_cache_neither_matters(words: list[str], data: Path, tmp_path: Pa
 
 def test_a_loss_that_is_no_number(words: list[str], run_script: Script, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    result = run_script("train.py", *words, "lr=1e30", f"hydra.run.dir={run}")
+    result = run_script("train", *words, "lr=1e30", f"hydra.run.dir={run}")
     assert_told(result, "(epoch 1): a new run with a lower lr= may help; a resume would come to")
     assert "the loss is " in result.stderr and status(run) == "failed"
     assert not (run / "checkpoints" / "last.ckpt").exists()
@@ -209,7 +209,7 @@ def test_two_runs_at_the_same_time_and_a_moved_run(
     runs = list((tmp_path / "outputs").iterdir())
     assert len(runs) == 2 and [status(run) for run in runs] == ["done"] * 2
     moved = runs[0].rename(tmp_path / "elsewhere")
-    result = run_script("predict.py", f"ckpt={moved}")
+    result = run_script("predict", f"ckpt={moved}")
     assert result.returncode == 0, result.stderr
     assert (moved / "submission.csv").exists()
 
@@ -227,16 +227,16 @@ def test_a_read_only_folder(
     words: list[str], run_script: Script, mounted: Callable[[str], Path], tmp_path: Path
 ) -> None:
     disk = mounted("ro,size=64m")
-    result = run_script("train.py", *words, f"hydra.run.dir={disk / 'run'}")
+    result = run_script("train", *words, f"hydra.run.dir={disk / 'run'}")
     assert_told(result, "Read-only file system; hydra.run.dir= or output= name another folder")
-    result = run_script("train.py", *words, "epochs=1", f"cache={disk / 'cache'}")
+    result = run_script("train", *words, "epochs=1", f"cache={disk / 'cache'}")
     assert result.returncode == 0 and "cache: goes without" in result.stdout
     (run,) = (tmp_path / "outputs").iterdir()
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     shutil.copytree(run, disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    assert_told(run_script("train.py", f"resume={disk / 'run'}"), "Read-only file system")
-    result = run_script("predict.py", f"ckpt={run}", f"output={disk / 'predictions'}")
+    assert_told(run_script("train", f"resume={disk / 'run'}"), "Read-only file system")
+    result = run_script("predict", f"ckpt={run}", f"output={disk / 'predictions'}")
     assert_told(result, "Read-only file system; hydra.run.dir= or output= name another folder")
 
 

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from conftest import PADDY
 
 KILLS = range(int(os.environ.get("PADDY_KILLS", "1")))
 MEASURED = ["seconds", "images_per_second", "peak_memory_mb"]  # the only columns that may differ
@@ -30,7 +29,7 @@ Command = partial[list[str]]  # of the folder to work in
 
 
 def start(words: list[str], cwd: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, str(ROOT / words[0]), *words[1:]]
+    command = [*PADDY, *words]
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -90,20 +89,20 @@ def train(folder: Path, data: str, run: Path) -> list[str]:
     """A new run, or the same one gone on with; its cache is as new."""
     out = folder / "out"
     if (out / "config.yaml").exists():
-        return ["train.py", f"resume={out}"]
+        return ["train", f"resume={out}"]
     here = [f"hydra.run.dir={out}", f"cache={folder / 'cache'}", "num_workers=1"]
-    return ["train.py", data, *SMALL, *here]
+    return ["train", data, *SMALL, *here]
 
 
 def sweep(folder: Path, data: str, run: Path) -> list[str]:
     """Two runs; the same command goes on with them."""
     here = [f"hydra.sweep.dir={folder / 'out'}", f"cache={folder / 'cache'}"]
-    return ["train.py", "-m", data, *SMALL, "seed=1,2", *here]
+    return ["train", "-m", data, *SMALL, "seed=1,2", *here]
 
 
 def predict(folder: Path, data: str, run: Path) -> list[str]:
     """The test set, with test-time augmentation."""
-    return ["predict.py", f"ckpt={run}", "tta=true", f"output={folder / 'out'}"]
+    return ["predict", f"ckpt={run}", "tta=true", f"output={folder / 'out'}"]
 
 
 class Undisturbed(NamedTuple):

@@ -11,10 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from test_hostile import ANY_NAME, NAMES
+from odd_names import ANY_NAME, NAMES
 
-from paddy_lightning import figures, lettering
-from paddy_lightning.comparison_page import plot
+from paddy_lightning import lettering
+from paddy_lightning.insight import figures
+from paddy_lightning.insight.comparison_page import plot
 from paddy_lightning.lettering import LONGEST, legible, printable, width
 
 SCRIPTS = [

@@ -8,9 +8,10 @@ import pytest
 from nbclient import NotebookClient
 from pages import NOTEBOOK
 
-from paddy_lightning.check import check
-from paddy_lightning.config import DataConfig, Source, TrainConfig
-from paddy_lightning.demo import generate
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.data.demo import generate
+from paddy_lightning.training.check import check
 
 MEGABYTE = 2**20
 TINY = """

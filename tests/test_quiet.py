@@ -18,14 +18,15 @@ import torch
 from PIL import Image
 
 import paddy_lightning
-from paddy_lightning.check import check
-from paddy_lightning.config import DataConfig, Source, TrainConfig
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
-from paddy_lightning.predict import predict
+from paddy_lightning.prediction.predict import predict
 from paddy_lightning.quiet import SEEDS, TALKERS, heard
-from paddy_lightning.training import find_lr, train
+from paddy_lightning.training.check import check
+from paddy_lightning.training.train import find_lr, train
 
-log = logging.getLogger("paddy_lightning.training")
+log = logging.getLogger("paddy_lightning.training.train")
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def test_what_is_called_from_python_is_heard(
         raise UserError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("paddy_lightning.training.split_readable", stop)
+    monkeypatch.setattr("paddy_lightning.training.train.split_readable", stop)
     data = DataConfig(Source.folder, str(stripes / "train_images"))
     with unconfigured(), pytest.raises(UserError):
         begin(TrainConfig(data, arch="resnet10t", weights="none"))
@@ -139,7 +140,8 @@ def test_a_call_leaves_the_process_as_it_was(
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules after import")
 def test_importing_leaves_the_process_as_it_was() -> None:
     """Every module once more, now that the libraries below are there."""
-    names = [f"paddy_lightning.{m.name}" for m in pkgutil.iter_modules(paddy_lightning.__path__)]
+    found = pkgutil.walk_packages(paddy_lightning.__path__, "paddy_lightning.")
+    names = [module.name for module in found if not module.ispkg]
     assert len(names) > 40
     for name in names:
         import_module(name)

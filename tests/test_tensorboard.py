@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_training import small
+from small import small
 
-from paddy_lightning.training import train
+from paddy_lightning.training.train import train
 
 pytestmark = pytest.mark.slow
 DEEP_TEXT = """

@@ -7,12 +7,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from paddy_lightning.build import build, make_trainer, phases_of, split_readable
-from paddy_lightning.classifier import Classifier
-from paddy_lightning.config import DataConfig, Source, TrainConfig
-from paddy_lightning.fine_tune import FineTune
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.data.table import open_data
+from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.ranks import local_rank
-from paddy_lightning.table import open_data
+from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.fine_tune import FineTune
 
 
 class Witness(pl.Callback):

@@ -1,4 +1,4 @@
-"""Every knob once: name, type, default, meaning, allowed values.
+"""Every knob once: name, type, default, meaning; its choices are in ``choices.py``.
 
 Plain dataclasses, and no import of torch: ``--help`` and Hydra's parsing stay fast. Hydra builds
 them from the command line, a notebook by hand: ``train(TrainConfig(epochs=1, resize="pad"))``.
@@ -11,92 +11,28 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from paddy_lightning.choices import (
+    BadImages,
+    DataConfig,
+    PadMode,
+    Resize,
+    Schedule,
+    Size,
+    Split,
+    Tta,
+)
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import PATH, TEXT, knob, read_enum, read_values
 
-Size = tuple[int, int]
 COMPETITION = "paddy-disease-classification"
 FIND = "find"  # in place of a learning rate
-OFF = "off"  # in place of a folder for the cache
 # Knobs that may differ between a run and what goes on with it.
 MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
 
 
-class Source(StrEnum):
-    """Where pictures come from."""
-
-    auto = "auto"
-    paddy = "paddy"
-    folder = "folder"
-    demo = "demo"
-
-
-class Resize(StrEnum):
-    """How a picture of any shape becomes one of the presized shape."""
-
-    squish = "squish"
-    pad = "pad"
-    crop = "crop"
-
-
-class PadMode(StrEnum):
-    """What ``resize=pad`` puts around a picture."""
-
-    zeros = "zeros"
-    border = "border"
-    reflection = "reflection"
-
-
-class Split(StrEnum):
-    """Which pictures validate."""
-
-    auto = "auto"
-    random = "random"
-    stratified = "stratified"
-
-
-class BadImages(StrEnum):
-    """What training does about files that cannot be read as pictures."""
-
-    refuse = "refuse"
-    skip = "skip"
-
-
-class Schedule(StrEnum):
-    """How rates go over the epochs; both train the frozen epochs first."""
-
-    fine_tune = "fine_tune"
-    one_cycle = "one_cycle"
-
-
-class Tta(StrEnum):
-    """How test-time augmentation joins its views; ``true`` is ``mean``, ``false`` is ``off``."""
-
-    off = "off"
-    mean = "mean"
-    max = "max"
-
-
-@dataclass
-class DataConfig:
-    """The data set: set as a group (``data=folder``) and a place (``data.root=...``)."""
-
-    source: Source = knob(
-        Source.auto, "paddy: Kaggle's layout; folder: one folder a class; demo: drawn; auto: any"
-    )
-    root: str | None = knob(None, "folder of the pictures; null: ./data, then /kaggle/input", PATH)
-    csv: str | None = knob(
-        None, "table of file (relative to root) and label, instead of folders", PATH
-    )
-
-    def __post_init__(self) -> None:
-        """Bring the free forms of a value to one."""
-        read_values(self)
-
-
 @dataclass
 class TrainConfig:
-    """All that ``train.py`` can be told."""
+    """All that ``paddy train`` can be told."""
 
     data: DataConfig = field(default_factory=DataConfig)
     arch: str = knob("resnet26d", "any timm name, with or without its tag")
@@ -146,17 +82,22 @@ class TrainConfig:
         self.presize = read_size("presize", self.presize)
         self.size = read_size("size", self.size)
 
+    def split_knobs(self) -> dict[str, Any]:
+        """What ``split_table`` is to be told."""
+        how = {"split": self.split, "seed": self.split_seed, "group": self.group}
+        return how | {"fold": self.fold, "folds": self.folds}
+
 
 @dataclass
 class SurveyConfig(TrainConfig):
-    """All that ``survey.py`` can be told: the knobs of ``train.py``, and what to show."""
+    """All that ``paddy survey`` can be told: the knobs of ``paddy train``, and what to show."""
 
     show: bool = knob(False, "draw what the pipeline makes of pictures, instead of checking")
 
 
 @dataclass
 class PredictConfig:
-    """All that ``predict.py`` can be told."""
+    """All that ``paddy predict`` can be told."""
 
     ckpt: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)", PATH)
     ensemble_weights: list[float] | None = knob(None, "what each of several counts for; null: 1")
@@ -180,7 +121,7 @@ class PredictConfig:
 
 @dataclass
 class InterpretConfig:
-    """All that ``interpret.py`` can be told."""
+    """All that ``paddy interpret`` can be told."""
 
     run: str | None = knob(None, "the folder of a finished run (required)", PATH)
 
@@ -191,7 +132,7 @@ class InterpretConfig:
 
 @dataclass
 class CompareConfig:
-    """All that ``compare.py`` can be told."""
+    """All that ``paddy compare`` can be told."""
 
     runs: Any = knob(None, "a sweep's folder, a run's, or a list of them (required)", PATH)
     output: str | None = knob(
@@ -205,17 +146,17 @@ class CompareConfig:
 
 @dataclass
 class DownloadConfig:
-    """All that ``download.py`` can be told."""
+    """All that ``paddy download`` can be told."""
 
     competition: str = knob(COMPETITION, "the last part of the competition's address on Kaggle")
 
 
 @dataclass
 class SubmitConfig:
-    """All that ``submit.py`` can be told."""
+    """All that ``paddy submit`` can be told."""
 
     run: str | None = knob(
-        None, "the folder that predict.py wrote submission.csv to (required)", PATH
+        None, "the folder that paddy predict wrote submission.csv to (required)", PATH
     )
     message: str | None = knob(
         None, "what Kaggle shows beside the score; null: the run in a line", TEXT
@@ -290,3 +231,28 @@ def _plain(value: Any) -> Any:
             return str(value)
         case _:
             return value
+
+
+def check_split(config: TrainConfig) -> None:
+    """Refuse a split that no data could have.
+
+    Raises:
+        UserError: Names the knob.
+    """
+    check_counts(config, folds=2, split_seed=0)
+    if config.fold is not None and not 0 <= config.fold < config.folds:
+        raise UserError(f"fold={config.fold}: must be from 0 to {config.folds - 1} (folds - 1)")
+    if config.split_seed >= 2**32:
+        raise UserError(f"split_seed={config.split_seed}: must be below 2**32")
+
+
+def check_counts(config: TrainConfig | PredictConfig, **least: int) -> None:
+    """Refuse knobs below their least value; null passes.
+
+    Raises:
+        UserError: Names the knob.
+    """
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise UserError(f"{name}={value}: must be at least {bound}")

@@ -27,6 +27,6 @@ def refuse_torchrun() -> None:
     several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get(WORLD_SIZE, "1") != "1"
     if several and local_rank() is None:
         raise UserError(
-            "torchrun: train.py starts a process for each device by itself; run it as"
-            f" python train.py trainer.devices={os.environ[WORLD_SIZE]}"
+            "torchrun: paddy train starts a process for each device by itself; run it as"
+            f" paddy train trainer.devices={os.environ[WORLD_SIZE]}"
         )

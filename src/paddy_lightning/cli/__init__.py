@@ -1,0 +1,1 @@
+"""The command line: words to a typed config, mistakes to a sentence, sweeps and ranks."""

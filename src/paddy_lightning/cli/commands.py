@@ -1,0 +1,142 @@
+"""What each command of ``paddy`` is for, what it can be told, and what it does.
+
+Tasks import what they need when they run: ``--help`` and a mistake are answered at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from paddy_lightning.config import (
+    CompareConfig,
+    DownloadConfig,
+    InterpretConfig,
+    PredictConfig,
+    SubmitConfig,
+    SurveyConfig,
+    TrainConfig,
+)
+
+
+class Command(NamedTuple):
+    """One of the commands.
+
+    Attributes:
+        about: What it is for, in a line.
+        kind: The config it takes; ``conf/`` has a file of its name.
+        task: What it does, with that config and the folder Hydra made for it.
+    """
+
+    about: str
+    kind: type[Any]
+    task: Callable[[Any, Path], object]
+
+
+def download(config: DownloadConfig, run_dir: Path) -> None:
+    """Download, unpack and check, unless that is done."""
+    from paddy_lightning.kaggle.download import run_download
+
+    run_download(config)
+
+
+def survey(config: SurveyConfig, run_dir: Path) -> None:
+    """Check every file, or show the pipeline at work."""
+    if config.show:
+        from paddy_lightning.training.check import check
+
+        check(config)
+        from paddy_lightning.insight.show import run_show
+
+        run_show(config, run_dir)
+    else:
+        from paddy_lightning.insight.survey import run_survey
+
+        run_survey(config, run_dir)
+
+
+def find_lr(config: TrainConfig, run_dir: Path) -> None:
+    """Search, and print the four rates."""
+    from paddy_lightning.training.check import check
+
+    check(config)
+    from paddy_lightning.training.train import find_lr
+
+    find_lr(config, run_dir)
+
+
+def train(config: TrainConfig, run_dir: Path) -> None:
+    """Train here, or in a process a device."""
+    from paddy_lightning.cli.launch import needs_ranks, run_ranks
+    from paddy_lightning.runs.run_folder import whole_config
+    from paddy_lightning.training.check import check
+
+    whole = whole_config(config)
+    # A wrong value is told before the slow imports; a run that goes on has weights of its own.
+    check(replace(whole, weights="none") if config.resume else whole)
+    if needs_ranks(whole):
+        run_ranks(whole, run_dir)
+        return
+    from paddy_lightning.training.train import train
+
+    train(config, run_dir)
+
+
+def interpret(config: InterpretConfig, run_dir: Path) -> None:
+    """Write tables and figures into the run folder, and print the card."""
+    from paddy_lightning.insight.interpret import run_interpret
+
+    run_interpret(config)
+
+
+def compare(config: CompareConfig, run_dir: Path) -> None:
+    """Write the comparison, and print it."""
+    from paddy_lightning.insight.comparison_page import run_compare
+
+    run_compare(config, run_dir)
+
+
+def predict(config: PredictConfig, run_dir: Path) -> None:
+    """Predict, and write beside the checkpoint unless ``output=`` says otherwise."""
+    from paddy_lightning.prediction.predict import run_predict
+
+    run_predict(config)
+
+
+def submit(config: SubmitConfig, run_dir: Path) -> None:
+    """Check, ask, send, and write the score into the run."""
+    from paddy_lightning.kaggle.submit import run_submit
+
+    run_submit(config)
+
+
+COMMANDS = {  # in the order of a day
+    "download": Command("fetch a competition's files from Kaggle", DownloadConfig, download),
+    "survey": Command("look at the data before training on it", SurveyConfig, survey),
+    "lr-find": Command("draw the loss over growing rates, and read four off", TrainConfig, find_lr),
+    "train": Command(
+        "train a network; -m: every combination of several values", TrainConfig, train
+    ),
+    "interpret": Command(
+        "look into a finished run: who is taken for whom", InterpretConfig, interpret
+    ),
+    "compare": Command("lay runs side by side, with tests in pairs", CompareConfig, compare),
+    "predict": Command("predict pictures, and write the submission", PredictConfig, predict),
+    "submit": Command("send a submission to Kaggle, and wait for its score", SubmitConfig, submit),
+}
+A_DAY = (
+    ("survey data=folder data.root=PICTURES", "one folder a class; data=demo draws some"),
+    ("train data=folder data.root=PICTURES", "a run folder, with the error and a look inside"),
+    ("train -m arch=resnet26d,convnext_small resize=pad,squish ...", "and which of them is best"),
+    ("predict ckpt=outputs/RUN images=FOLDER tta=true", "predictions.csv, and submission.csv"),
+)
+
+
+def overview() -> str:
+    """All commands in a line each, and the way of a day."""
+    width = max(map(len, COMMANDS)) + 2
+    commands = [f"  {name:{width}}{command.about}" for name, command in COMMANDS.items()]
+    width = max(len(words) for words, _ in A_DAY) + 2
+    day = [f"  paddy {words:{width}}{about}" for words, about in A_DAY]
+    usage = "paddy COMMAND [knob=value ...]; paddy COMMAND --help lists its knobs"
+    return "\n".join([usage, "", *commands, "", "A day:", *day])

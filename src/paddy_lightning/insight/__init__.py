@@ -1,0 +1,1 @@
+"""Looking: at data before training, at a run after it, at several side by side."""

@@ -1,0 +1,87 @@
+"""Where a network looks: Grad-CAM (Selvaraju et al., 2017), by captum."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from paddy_lightning.data.cache import find_cache
+from paddy_lightning.data.datamodule import Pictures
+from paddy_lightning.errors import UserError
+from paddy_lightning.network.model import Network
+from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module, presize_of
+from paddy_lightning.runs.whereabouts import data_of
+
+log = logging.getLogger(__name__)
+Picture = tuple[np.ndarray, np.ndarray]  # uint8 [height, width, 3]; float32 [height, width] in 0..1
+
+
+def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
+    """The pictures of some rows of predictions as the network sees them, each with its map.
+
+    Args:
+        run_dir: The run folder.
+        rows: With ``file`` and ``predicted``, the class that each map is for.
+
+    Returns:
+        A picture and a map of attention a row; none where the data set is no longer there.
+    """
+    checkpoint = load_checkpoint(run_dir)
+    facts = checkpoint["hyper_parameters"]
+    try:
+        root = data_of(facts).root
+        no_labels = np.full(len(rows), -1)
+        presize, told = presize_of(facts), facts["config"]
+        cache = find_cache(told["cache"], root, presize, told["cache_gb"])
+        kept = cache.open(rows["file"]) if cache else None
+        pictures = Pictures(root, rows["file"], no_labels, presize, kept)
+        images = torch.stack([pictures[row].image for row in range(len(rows))])
+    except UserError as error:
+        log.warning("no pictures of the top losses: %s", error)
+        return []
+    module = load_module(checkpoint)
+    network: Any = module.model.float().eval()
+    seen = augment_of(facts).plain(images)
+    target = torch.tensor([facts["class_names"].index(name) for name in rows["predicted"]])
+    maps = attention(network, seen, target)
+    shown = seen * torch.tensor(facts["std"]).view(3, 1, 1)
+    shown = ((shown + torch.tensor(facts["mean"]).view(3, 1, 1)).clamp(0, 1) * 255).byte()
+    return list(zip(shown.permute(0, 2, 3, 1).numpy(), maps.numpy(), strict=True))
+
+
+def attention(network: Network, pictures: Tensor, target: Tensor) -> Tensor:
+    """How much each place speaks for a class, scaled to 0..1 within a picture.
+
+    Grad-CAM of the body's last map, or, for a body that pools by itself (such as a ViT) and so
+    hands over no map, smoothed gradients of the input.
+
+    Args:
+        network: In eval mode.
+        pictures: float32 [B, 3, height, width], normalised.
+        target: int64 [B], the classes.
+
+    Returns:
+        float32 [B, height, width].
+    """
+    from captum.attr import LayerGradCam, Saliency
+
+    with torch.enable_grad():
+        if network.pools_itself:
+            watched = pictures.clone().requires_grad_()
+            raw = Saliency(network).attribute(watched, target).mean(1, keepdim=True)
+            side = max(1, min(pictures.shape[2:]) // 16) * 2 + 1
+            raw = F.avg_pool2d(raw, side, 1, side // 2)
+        else:
+            pooling: nn.Module = network.head[0]
+            raw = LayerGradCam(network, pooling).attribute(
+                pictures, target, attribute_to_layer_input=True, relu_attributions=True
+            )
+    size = pictures.shape[2:]
+    maps = F.interpolate(raw.detach(), tuple(size), mode="bilinear")[:, 0]
+    low, high = (getattr(maps, side)(dim=(1, 2), keepdim=True) for side in ("amin", "amax"))
+    return (maps - low) / (high - low).clamp_min(1e-12)

@@ -1,0 +1,1 @@
+"""Kaggle: files from there, and submissions to it."""

@@ -1,0 +1,252 @@
+"""Kaggle through its own package: signed in, patient, and each failure as one sentence.
+
+``import kaggle`` signs in at once, prints, and may end the process; so it happens in here, late,
+with its prints kept back. They could also hold the token, which no line of ours ever shows.
+"""
+
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from paddy_lightning.errors import UserError
+from paddy_lightning.kaggle.errors import (
+    GIGABYTE,
+    KEEP,
+    TRIES,
+    check_room,
+    explained,
+    one_line,
+    wrong_token,
+)
+
+POLL = (5.0, 60.0)  # seconds between two looks for a score: at first, and at most
+
+
+@contextmanager
+def kaggle_api(competition: str) -> Iterator[Any]:
+    """Kaggle's ``KaggleApi``, signed in, for one competition.
+
+    Raises:
+        UserError: Whatever goes wrong in signing in or in the block: no token, a wrong one, rules
+            not accepted, no such competition, no network, no room.
+    """
+    place = token_place()
+    if place is None:
+        raise UserError(f"Kaggle wants a token, and there is none: {KEEP}")
+    from paddy_lightning.kaggle.session import patient_clients
+
+    with explained(competition, place), redirect_stdout(io.StringIO()):
+        with patient_clients(tries=1):  # what goes wrong in here is swallowed
+            import kaggle
+        with patient_clients(TRIES):
+            try:
+                kaggle.api.authenticate()
+            except SystemExit:
+                raise UserError(wrong_token(place)) from None
+            # VERBOSE=true in the environment would have every header printed.
+            kaggle.api.args = [word for word in kaggle.api.args if word != "--verbose"]
+            yield kaggle.api
+
+
+def token_place() -> str | None:
+    """Where a token lies, looked for as the package does; never the token itself."""
+    for names in (
+        ("KAGGLE_API_TOKEN",),
+        ("KAGGLE_USERNAME", "KAGGLE_KEY"),
+        ("KAGGLE_API_V1_TOKEN",),
+    ):
+        if all(os.environ.get(name) for name in names):
+            return names[-1]
+    home = Path("~/.kaggle").expanduser()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
+    own = os.environ.get("KAGGLE_CONFIG_DIR")
+    files = [home / name for name in ("access_token", "access_token.txt", "credentials.json")]
+    files += [folder / "kaggle.json" for folder in ([Path(own)] if own else [home, config])]
+    return next((str(file) for file in files if file.is_file()), None)
+
+
+def is_name(text: str) -> bool:
+    """Whether a competition could be called so."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}", text) is not None  # GiveMeSomeCredit
+
+
+def check_name(competition: str) -> None:
+    """Refuse what cannot be a competition's name, before it becomes part of a path.
+
+    Raises:
+        UserError: Names it.
+    """
+    if not is_name(competition):
+        raise UserError(
+            f"competition={competition}: not a name; it is the last part of the competition's"
+            " address, such as paddy-disease-classification"
+        )
+
+
+def fetch_archive(api: Any, competition: str, archive: Path) -> None:
+    """Download all files of a competition as one zip; what is cut goes on where it stopped.
+
+    The parts of the package's ``competition_download_files``, which by itself does not look for
+    room on the disk, and cannot be told how often to try.
+
+    Raises:
+        UserError: The download broke off; the next one goes on from there.
+    """
+    from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+    from requests import RequestException
+
+    part = archive.with_name(f"{archive.name}.part")
+    request = ApiDownloadDataFilesRequest()
+    request.competition_name = competition
+    with api.build_kaggle_client() as client:
+        files = client.competitions.competition_api_client
+        response = files.download_data_files(request)
+        size, have = int(response.headers.get("Content-Length", 0)), _size(part)
+        # Pictures hardly shrink in a zip, so that unpacking needs about as much again.
+        check_room(archive.parent, 2 * size - have, f"downloading and unpacking {competition}")
+        quiet = not sys.stderr.isatty()
+        try:
+            api.download_file(
+                response, str(part), client.http_client(), quiet, resume=True, max_retries=TRIES - 1
+            )
+        except (RequestException, ValueError) as error:
+            raise UserError(
+                f"{competition}: the download broke off ({type(error).__name__}) after"
+                f" {_size(part) / GIGABYTE:.3g} of {size / GIGABYTE:.3g} GB; the same command goes"
+                " on from there"
+            ) from error
+    part.replace(archive)
+
+
+def submissions_left(api: Any, competition: str) -> int | None:
+    """How many may still be sent today; None where Kaggle does not tell (before the first one).
+
+    Raises:
+        UserError: None are left.
+    """
+    limits = api.competition_get_submission_limits(competition)
+    if limits.num_allowed_now == 0 and limits.num_total == 0:
+        return None
+    if limits.num_allowed_now == 0:
+        raise UserError(
+            f"{competition}: no submission is left today ({limits.num_today} were sent); try again"
+            f" after midnight UTC, in {_hours_to_midnight()} hours"
+        )
+    return int(limits.num_allowed_now)
+
+
+def send(api: Any, competition: str, file: Path, message: str) -> int:
+    """Upload a submission.
+
+    The parts of the package's ``competition_submit``, whose upload has no limit of time, and which
+    would have to be repeated as a whole.
+
+    Returns:
+        Its id.
+
+    Raises:
+        UserError: Kaggle does not take it.
+    """
+    import requests
+    from kagglesdk.competitions.types import competition_api_service as types
+
+    from paddy_lightning.kaggle.session import PASSING
+
+    def listed() -> set[int]:
+        found = api.competition_submissions(competition) or []
+        return {s.ref for s in found if (s.file_name, s.description) == (file.name, message)}
+
+    start, request = types.ApiStartSubmissionUploadRequest(), types.ApiCreateSubmissionRequest()
+    start.competition_name = request.competition_name = competition
+    start.file_name, start.content_length = file.name, file.stat().st_size
+    start.last_modified_epoch_seconds = int(file.stat().st_mtime)
+    request.submission_description = message
+    before = listed()
+    with api.build_kaggle_client() as client:
+        competitions = client.competitions.competition_api_client
+        place = competitions.start_submission_upload(start)
+        _upload(competition, file, place.create_url)
+        request.blob_file_tokens = place.token
+        attempt = 1
+        while True:
+            try:
+                answer = competitions.create_submission(request)
+                break
+            except requests.RequestException as error:
+                # The answer may have been lost on the way, and the submission be there
+                # nevertheless: to send it again would cost one of the day.
+                if arrived := listed() - before:
+                    return max(arrived)
+                status = error.response.status_code if error.response is not None else None
+                if attempt == TRIES or status not in (None, *PASSING):
+                    raise
+            time.sleep(2**attempt)
+            attempt += 1
+    if ref := answer.ref or max(listed() - before, default=0):
+        return int(ref)
+    raise UserError(f"{competition}: Kaggle did not take the file: {one_line(answer.message)}")
+
+
+def _upload(competition: str, file: Path, address: str) -> None:
+    """To a store that is not Kaggle's own, and must see no token."""
+    from requests import RequestException, Session
+
+    from paddy_lightning.kaggle.session import be_patient
+
+    try:
+        with be_patient(Session(), TRIES) as session:
+            session.put(address, data=file.read_bytes()).raise_for_status()
+    except RequestException as error:
+        response = error.response
+        why = f"HTTP {response.status_code}" if response is not None else type(error).__name__
+        raise UserError(
+            f"{competition}: the upload failed ({why}), and nothing was submitted; try again later"
+        ) from error
+
+
+def wait_for_score(api: Any, submission: int, seconds: float) -> Any:
+    """Look until a submission is scored, or refused, or the time is over.
+
+    Returns:
+        Kaggle's ``ApiSubmission`` as last seen; None where it never was.
+    """
+    import requests
+    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
+
+    request = ApiGetSubmissionRequest()
+    request.ref = submission
+
+    def look() -> Any:
+        # Not the package's get_submission, which tries ten times in each of our tries.
+        try:
+            with api.build_kaggle_client() as client:
+                return client.competitions.competition_api_client.get_submission(request)
+        except requests.HTTPError as error:
+            if error.response is not None and error.response.status_code == 404:
+                return None  # a new one may take a while to appear
+            raise
+
+    deadline, pause = time.monotonic() + seconds, POLL[0]
+    while True:
+        seen = look()
+        if seen is not None and seen.status.name != "PENDING":
+            return seen
+        if time.monotonic() + pause > deadline:
+            return seen
+        time.sleep(pause)
+        pause = min(1.5 * pause, POLL[1])
+
+
+def _hours_to_midnight() -> int:
+    return 24 - datetime.now(UTC).hour
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0

@@ -1,0 +1,1 @@
+"""The network: timm's body, fastai's head, weights from anywhere."""

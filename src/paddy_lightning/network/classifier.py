@@ -1,0 +1,164 @@
+"""The LightningModule: loss, metrics, predictions, optimizer."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchmetrics import SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from paddy_lightning.data.datamodule import UNREAD, Batch
+from paddy_lightning.network.model import param_groups
+
+CPU_AT_ONCE = 16  # pictures whose maps stay in a processor's cache; in eval mode each is alone
+SMOOTHING = 0.98  # of the printed train loss, as in fastai
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network on batches of pictures.
+
+    Rates, momentum and what is frozen are not its business: see ``fine_tune.FineTune``.
+
+    Args:
+        model: Has ``body`` and ``head``; pictures -> logits [B, num_classes].
+        num_classes: Of the logits.
+        weight_decay: Of AdamW; none on biases and normalisation layers.
+        facts: Plain values that go into every checkpoint, so that it can be used alone.
+
+    Attributes:
+        train_loss: float, the smoothed train loss so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        num_classes: int,
+        weight_decay: float = 0.01,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.weight_decay = weight_decay
+        self.save_hyperparameters(facts or {}, logger=False)
+        # Without checks of their input, which would fetch answers from the device at every step.
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.valid_loss = SumMetric(nan_strategy="disable")  # a MeanMetric has no weights then
+        self.num_valid = SumMetric(nan_strategy="disable")
+        self._loss_sum, self._loss_weight = torch.zeros(()), 0.0
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """float32 [B, 3, height, width] -> probabilities, float32 [B, num_classes]."""
+        return F.softmax(self._logits(pictures), dim=1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one augmented batch."""
+        del batch_idx
+        loss = F.cross_entropy(self._logits(batch.image), batch.label)
+        self._smooth(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss and error rate over the whole validation set, every picture counted once.
+
+        Returns:
+            bool [B], which pictures are right.
+        """
+        del batch_idx
+        logits = self._logits(batch.image)
+        self.accuracy.update(logits, batch.label)
+        loss = F.cross_entropy(logits, batch.label)
+        self.valid_loss.update(loss * len(batch.label))
+        self.num_valid.update(torch.full_like(loss, len(batch.label)))
+        return logits.argmax(1) == batch.label
+
+    def on_validation_epoch_start(self) -> None:
+        """Sums need their digits, also where bf16-true has taken them with the weights."""
+        for metric in (self.valid_loss, self.num_valid):
+            metric.set_dtype(torch.float32)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log them."""
+        self.log("error_rate", 1 - self.accuracy.compute())
+        self.log("valid_loss", self.valid_loss.compute() / self.num_valid.compute())
+        for metric in (self.accuracy, self.valid_loss, self.num_valid):
+            metric.reset()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Probabilities of every view of every picture.
+
+        Returns:
+            int64 [B], the pictures' rows, and float32 [B, views, num_classes]; the last view is
+            the plain one, and without test-time augmentation it is the only one. NaN for files
+            that could not be read.
+        """
+        del batch_idx
+        views = batch.image if batch.image.ndim == 5 else batch.image[:, None]
+        probabilities = self(views.flatten(0, 1)).unflatten(0, views.shape[:2])
+        unread = (batch.label == UNREAD)[:, None, None]
+        return batch.index, probabilities.masked_fill(unread, torch.nan)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW as fastai sets it; every rate is overwritten before the first step."""
+        groups = param_groups(self.model, self.weight_decay)
+        # Fused is faster, and 16-mixed then needs no answer from the device at every step; but
+        # Lightning cannot clip what the fused one unscales.
+        fused = not self.trainer.gradient_clip_val
+        optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.95, 0.99), eps=1e-5, fused=fused)
+        optimizer.register_load_state_dict_post_hook(lay_alike)
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the smoothed loss for a resumed run."""
+        checkpoint["train_loss"] = [float(self._loss_sum), self._loss_weight]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there; the weights are loaded next, before Lightning sets their precision."""
+        have_digits_for(self, checkpoint["state_dict"])
+        loss_sum, self._loss_weight = checkpoint["train_loss"]
+        self._loss_sum = torch.tensor(loss_sum)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean of the losses so far, recent ones weighing more (beta .98, debiased)."""
+        return float(self._loss_sum) / self._loss_weight if self._loss_weight else float("nan")
+
+    def _smooth(self, loss: Tensor) -> None:
+        # Stays on the device: reading it here would make every step wait. A loss that is not
+        # finite, whose step 16-mixed skips, leaves the mean as it is.
+        so_far = self._loss_sum.to(loss.device)
+        loss = torch.where(loss.isfinite(), loss, so_far / (self._loss_weight or 1))
+        self._loss_sum = SMOOTHING * so_far + (1 - SMOOTHING) * loss
+        self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
+
+    def _logits(self, pictures: Tensor) -> Tensor:
+        """float32, also of lower weights, and float64 of such: loss and softmax need the digits.
+
+        Pictures come as float32 and go in as what the weights are: under 64-true or bf16-true
+        all of them are of that kind.
+        """
+        pictures = pictures.to(next(self.model.parameters()).dtype)
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        if self.training or pictures.device.type != "cpu":
+            logits = self.model(pictures)
+        else:
+            logits = torch.cat([self.model(some) for some in pictures.split(CPU_AT_ONCE)])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def have_digits_for(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Make a network float64 where what it is about to load is; float32 holds all that is lower."""
+    if any(tensor.dtype is torch.float64 for tensor in weights.values()):
+        module.double()
+
+
+def lay_alike(optimizer: torch.optim.Optimizer) -> None:
+    """Lay what an optimizer has loaded in memory as its parameters: a fused step mixes it up else.
+
+    One device and several, which is what a run may go on with, differ in that.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

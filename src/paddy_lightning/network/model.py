@@ -1,0 +1,224 @@
+"""A timm backbone and fastai's head: any arch by its name.
+
+``Network.body`` is the timm model without its classifier, ``Network.head`` ends in one output a
+class; freezing, discriminative rates and weight decay go by these two names.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.layers import SelectAdaptivePool2d
+from timm.models import PretrainedCfg, get_deprecated_models, get_pretrained_cfg, is_model
+from torch import Tensor, nn
+
+from paddy_lightning.choices import Size
+from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.network.weights import (
+    PACKAGED,
+    WAYS_OUT,
+    check_names,
+    has_package,
+    packaged_weights,
+    read_weights,
+    require_hub,
+    require_url,
+)
+
+# What trains on in a frozen body and is not decayed; with their subclasses, and no GroupNorm.
+NORMALISATION = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+)
+HEAD_WIDTH = 512
+
+
+class Network(nn.Module):
+    """Pictures -> one logit a class.
+
+    Args:
+        body: A timm model built with ``num_classes=0``.
+        num_classes: How many logits.
+
+    Attributes:
+        mean: Of the pictures the body was trained on, a number a channel, in [0, 1] units.
+        std: Likewise.
+    """
+
+    def __init__(self, body: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]
+        self.body = body
+        self.pools_itself = config.get("pool_size") is None  # such as a ViT
+        self.channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"  # such as a Swin
+        width: int = body.head_hidden_size if self.pools_itself else body.num_features  # type: ignore[assignment]
+        self.head = make_head(width, num_classes, pool=not self.pools_itself)
+        self.mean, self.std = [float(m) for m in config["mean"]], [float(s) for s in config["std"]]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """float [B, 3, height, width], normalised -> float [B, num_classes]."""
+        if self.pools_itself:
+            return self.head(self.body(pictures))
+        features = self.body.forward_features(pictures)  # type: ignore[operator]
+        return self.head(features.permute(0, 3, 1, 2) if self.channels_last else features)
+
+
+def make_head(width: int, num_classes: int, pool: bool) -> nn.Sequential:
+    """fastai's head: [average and max pool,] then twice BatchNorm, Dropout, Linear.
+
+    Args:
+        width: Channels of the map, or features where the body pools itself.
+        num_classes: Outputs.
+        pool: Whether the input is a map [B, width, h, w] and not features [B, width].
+    """
+    pooling = [SelectAdaptivePool2d(pool_type="catavgmax"), nn.Flatten()] if pool else []
+    width = 2 * width if pool else width
+    first = nn.Linear(width, HEAD_WIDTH, bias=False)
+    last = nn.Linear(HEAD_WIDTH, num_classes, bias=False)
+    for linear in (first, last):
+        nn.init.kaiming_normal_(linear.weight)
+    return nn.Sequential(
+        *pooling,
+        *(nn.BatchNorm1d(width), nn.Dropout(0.25), first, nn.ReLU(inplace=True)),
+        *(nn.BatchNorm1d(HEAD_WIDTH), nn.Dropout(0.5), last),
+    )
+
+
+def build_model(
+    arch: str, num_classes: int, weights: str = "pretrained", size: Size = (128, 128)
+) -> Network:
+    """A network ready for fine-tuning.
+
+    Args:
+        arch: Any timm name, with or without its tag.
+        num_classes: Outputs.
+        weights: ``pretrained``, ``none`` (random), or a file with timm's names.
+        size: ``(height, width)`` of the pictures, for archs that are built for one size.
+
+    Raises:
+        UserError: Unknown arch, a size it cannot take, or weights that are not there or not its.
+    """
+    arch, config = resolve_arch(arch)
+    arguments: dict[str, Any] = {"num_classes": 0}
+    if config.fixed_input_size:
+        arguments["img_size"] = size
+    if weights != "none":
+        arguments |= {"pretrained": True, **_source(arch, config, weights, arguments)}
+    try:
+        body = timm.create_model(arch, **arguments)
+        body.pretrained_cfg.pop("state_dict", None)  # loaded, and as large as the network
+        network = Network(body, num_classes).eval()
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *size))  # a size that does not fit shows only here
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"arch={arch} size={size[0]}x{size[1]} weights={weights}: cannot be built"
+            f" ({_reason(error)}); it was made for"
+            f" size={config.input_size[1]}x{config.input_size[2]}"
+        ) from error
+    except Exception as error:  # a download has errors of its own, in each version others
+        if weights != "pretrained":
+            raise
+        raise UserError(
+            f"arch={arch}: its pretrained weights cannot be fetched ({_reason(error)}); {WAYS_OUT}"
+        ) from error
+    return network.train()
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Error(s) in loading"):
+        return lines[1]
+    return lines[0] if lines else type(error).__name__
+
+
+def resolve_arch(arch: str) -> tuple[str, PretrainedCfg]:
+    """The full ``arch.tag`` of a name (bare names change their meaning with time) and its facts.
+
+    Raises:
+        UserError: timm has no such arch, or no such tag of it.
+    """
+    arch = get_deprecated_models().get(arch) or arch
+    base = arch.split(".")[0]
+    if not is_model(base):
+        raise UserError(f"arch={arch}: timm has no such model{nearest(base, timm.list_models())}")
+    try:
+        config = get_pretrained_cfg(arch)
+    except RuntimeError:
+        tags = ", ".join(timm.list_models(f"{base}.*", pretrained=True))
+        raise UserError(f"arch={arch}: {base} has no such weights; it has {tags}") from None
+    config = config or PretrainedCfg()
+    return (f"{base}.{config.tag}" if config.tag else base), config
+
+
+def require_pretrained(arch: str) -> None:
+    """Return if the pretrained weights of an arch are at hand or can be fetched.
+
+    Raises:
+        UserError: Neither; the message names the ways out.
+    """
+    arch, config = resolve_arch(arch)
+    if arch == PACKAGED and has_package():
+        return
+    if config.hf_hub_id:
+        require_hub(arch, config.hf_hub_id)
+    elif config.url:
+        require_url(arch, str(config.url))
+    else:
+        raise UserError(f"arch={arch}: timm has no pretrained weights; set weights=none")
+
+
+def param_groups(model: nn.Module, weight_decay: float = 0.01) -> list[dict[str, Any]]:
+    """Body and head, each with and without decay, in this order; fastai's rules.
+
+    No decay for parameters of normalisation layers and any bias. Groups without parameters are
+    left out.
+    """
+    exempt = _normalisation_parameters(model)
+    groups = []
+    for part in ("body", "head"):
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for name, parameter in model.get_submodule(part).named_parameters():
+            is_plain = id(parameter) in exempt or name.split(".")[-1] == "bias"
+            (plain if is_plain else decayed).append(parameter)
+        groups.append({"name": part, "params": decayed, "weight_decay": weight_decay})
+        groups.append({"name": f"{part}_no_decay", "params": plain, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
+def set_frozen(body: nn.Module, frozen: bool) -> None:
+    """Stop or start the training of all but the normalisation layers, which always train."""
+    trains_on = _normalisation_parameters(body)
+    for parameter in body.parameters():
+        parameter.requires_grad_(not frozen or id(parameter) in trains_on)
+
+
+def _normalisation_parameters(model: nn.Module) -> set[int]:
+    layers = (module for module in model.modules() if isinstance(module, NORMALISATION))
+    return {id(parameter) for layer in layers for parameter in layer.parameters(recurse=False)}
+
+
+def _source(
+    arch: str, config: PretrainedCfg, weights: str, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments that make ``timm.create_model`` load from the right place."""
+    if weights == "pretrained":
+        require_pretrained(arch)
+        state = packaged_weights() if arch == PACKAGED else None
+        if state is None:
+            return {}
+    else:
+        state = read_weights(Path(weights))
+        expected = timm.create_model(arch, **arguments).state_dict()
+        classifier = config.classifier or "classifier"
+        check_names(
+            Path(weights),
+            state,
+            expected,
+            (classifier,) if isinstance(classifier, str) else tuple(classifier),
+        )
+    return {"pretrained_cfg_overlay": {"state_dict": state}}

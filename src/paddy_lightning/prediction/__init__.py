@@ -1,0 +1,1 @@
+"""From a trained network and pictures to probabilities and CSV files."""

@@ -1,0 +1,71 @@
+"""Several networks as one: the weighted mean of their probabilities."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from paddy_lightning.errors import UserError
+from paddy_lightning.runs.run_folder import read_predictions, short_names
+
+
+def shares(weights: Sequence[float] | None, members: int) -> list[float]:
+    """What each member counts for, summing to 1; all the same unless weights are given.
+
+    Raises:
+        UserError: Not one positive weight a member.
+    """
+    weights = [1.0] * members if weights is None else [float(weight) for weight in weights]
+    if len(weights) != members or min(weights) <= 0:
+        raise UserError(
+            f"ensemble_weights={weights}: give {members} positive numbers, one a member"
+        )
+    return [weight / sum(weights) for weight in weights]
+
+
+def join_members(probabilities: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """float [N, num_classes] of each member, and what it counts for -> float [N, num_classes]."""
+    return torch.stack([p * weight for p, weight in zip(probabilities, weights, strict=True)]).sum(
+        0
+    )
+
+
+def check_members(checkpoints: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Refuse members that tell other classes apart.
+
+    Raises:
+        UserError: Names the first that differs.
+    """
+    first = checkpoints[0]["hyper_parameters"]["class_names"]
+    for checkpoint, name in zip(checkpoints, names, strict=True):
+        classes = checkpoint["hyper_parameters"]["class_names"]
+        if classes != first:
+            raise UserError(f"ckpt={name}: tells {classes} apart, and {names[0]} {first}")
+
+
+def validation_errors(runs: Sequence[Path], weights: Sequence[float]) -> pd.DataFrame:
+    """Errors of the members and of the whole on the pictures that none of them trained on.
+
+    From the runs' ``valid_predictions.csv``, without test-time augmentation.
+
+    Returns:
+        A row a member and a last one for the ensemble: ``run, pictures, error_rate``; no rows
+        where no picture validated all of them, as with folds.
+    """
+    key = ["file", "label"]  # the same name under another label is another picture
+    tables = [read_predictions(run / "valid_predictions.csv").set_index(key) for run in runs]
+    common = sorted(set.intersection(*(set(table.index) for table in tables)))
+    if not common:
+        return pd.DataFrame(columns=["run", "pictures", "error_rate"])
+    tables = [table.loc[common].reset_index() for table in tables]
+    class_names = list(tables[0].columns[5:])
+    members = [torch.tensor(table[class_names].to_numpy()) for table in tables]
+    best = join_members(members, weights).argmax(1).numpy()
+    said = [*(table["predicted"] for table in tables), np.array(class_names)[best]]
+    names = [*short_names(runs), "ensemble"]
+    errors = [float((labels != tables[0]["label"]).mean()) for labels in said]
+    return pd.DataFrame({"run": names, "pictures": len(common), "error_rate": errors})

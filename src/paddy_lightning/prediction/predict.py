@@ -1,0 +1,174 @@
+"""Trained networks and pictures -> a table of predictions, and CSV files."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from paddy_lightning.atomic import set_aside
+from paddy_lightning.choices import Tta
+from paddy_lightning.config import PredictConfig, check_counts
+from paddy_lightning.csv_tables import write_table
+from paddy_lightning.data.broken import find_broken
+from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.data.workers import default_num_workers, fitting_workers
+from paddy_lightning.errors import UserError
+from paddy_lightning.knob import read_enum, read_path
+from paddy_lightning.prediction.ensemble import check_members, join_members, shares
+from paddy_lightning.prediction.images import ToPredict, find_images, trained_on
+from paddy_lightning.prediction.report import report_errors, report_members, report_top
+from paddy_lightning.prediction.submission import submission
+from paddy_lightning.prediction.views import TTA_VIEWS, join_views, predict_views, predictions_table
+from paddy_lightning.quiet import left_as_found
+from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module, presize_of
+
+log = logging.getLogger(__name__)
+
+
+@left_as_found()
+def predict(
+    run: str | Path | Sequence[str | Path],
+    images: str | Path | None = None,
+    tta: Tta | str = Tta.off,
+    batch_size: int = 64,
+    num_workers: int | None = None,
+    ensemble_weights: Sequence[float] | None = None,
+) -> pd.DataFrame:
+    """What a trained network, or several together, make of pictures.
+
+    Args:
+        run: A run folder or a checkpoint file, or several of them.
+        images: A picture or a folder of them; None for the test set of the (first) run's data.
+        tta: ``off``, ``mean`` or ``max`` of 4 augmented views and the plain one, from one
+            decode of each file.
+        batch_size: Pictures a step.
+        num_workers: Processes that open pictures; None for what is fastest here.
+        ensemble_weights: What each run counts for; None for all the same.
+
+    Returns:
+        A row a picture, in the order of their paths: ``file`` (relative to the folder),
+        ``label`` (the likeliest class), ``confidence`` (its probability), and the probability
+        of every class in a column of its name. A file that cannot be read has a row with an
+        empty label and no numbers, and is told as a warning.
+
+    Raises:
+        UserError: No such run, no pictures, or members that do not go together.
+    """
+    runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
+    tta = read_enum("tta", Tta, tta)
+    return _predict(runs, read_path(images), tta, batch_size, num_workers, ensemble_weights)[0]
+
+
+def run_predict(config: PredictConfig) -> Path:
+    """``paddy predict``: write ``predictions.csv`` and, where Kaggle's ids lie, ``submission.csv``.
+
+    Returns:
+        The path of ``predictions.csv``.
+
+    Raises:
+        UserError: As ``predict``; or a submission that would not fit the sample.
+    """
+    if not config.ckpt:
+        raise UserError("say which model, with ckpt=RUN_FOLDER or ckpt=FILE.ckpt")
+    check_counts(config, batch_size=1, num_workers=0)
+    if config.output and Path(config.output).is_file():
+        raise UserError(f"output={config.output}: is a file; name a folder")
+    runs = [str(run) for run in (config.ckpt if isinstance(config.ckpt, list) else [config.ckpt])]
+    if len(runs) > 1 and not config.output:
+        raise UserError("several members: say where the CSV files go, with output=FOLDER")
+    output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
+    how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights)
+    predictions, sample = _predict(runs, config.images, *how)
+    written = _write_csv(output / "predictions.csv", predictions)
+    if sample is not None:
+        _write_csv(output / "submission.csv", submission(predictions, sample))
+    return written
+
+
+def _predict(
+    runs: Sequence[str | Path],
+    images: str | Path | None,
+    tta: Tta,
+    batch_size: int,
+    num_workers: int | None,
+    ensemble_weights: Sequence[float] | None,
+) -> tuple[pd.DataFrame, Path | None]:
+    """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
+    weights = shares(ensemble_weights, len(runs))
+    checkpoints = [load_checkpoint(run) for run in runs]
+    check_members(checkpoints, [str(run) for run in runs])
+    every_fact = [checkpoint["hyper_parameters"] for checkpoint in checkpoints]
+    class_names = every_fact[0]["class_names"]
+    pictures = find_images(images, every_fact[0])
+    log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
+    members = [
+        _predict_files(checkpoint, pictures, tta, batch_size, num_workers)
+        for checkpoint in checkpoints
+    ]
+    joined = join_members([join_views(views, tta) for views in members], weights)
+    predictions = predictions_table(pictures.files, joined, class_names)
+    folders = [_run_folder(Path(run)) for run in runs]
+    if len(runs) > 1:
+        report_members(folders, weights)
+    if len(predictions) == 1:
+        report_top(predictions, class_names)
+    if images is not None:
+        plain = join_members([join_views(views, Tta.off) for views in members], weights)
+        without_tta = predictions_table(pictures.files, plain, class_names)["label"]
+        pairs = zip(folders, every_fact, strict=True)
+        trained = np.any([trained_on(*pair, pictures) for pair in pairs], axis=0)
+        report_errors(predictions, without_tta, tta, class_names, trained)
+    return predictions, pictures.sample
+
+
+def _predict_files(
+    checkpoint: dict[str, Any],
+    pictures: ToPredict,
+    tta: Tta,
+    batch_size: int,
+    num_workers: int | None,
+) -> Tensor:
+    facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
+    module = load_module(checkpoint)
+    datamodule = PaddyDataModule(
+        root,
+        pd.DataFrame({"file": files}),
+        facts["class_names"],
+        presize_of(facts),
+        augment_of(facts),
+        batch_size=batch_size,
+        num_workers=fitting_workers(
+            # A worker costs more than eight files.
+            min(default_num_workers(num_workers), len(files) // 8),
+            tuple(facts["presize"]),
+            batch_size,
+        ),
+        tta=0 if tta is Tta.off else TTA_VIEWS,
+        pass_unread=True,
+    )
+    views = predict_views(module, datamodule, facts["precision"])
+    unread = files[views.isnan().any(-1).any(-1).numpy()]
+    for problem in find_broken(root, unread, num_workers=1):
+        log.warning("%s; it has a row without a label", problem)
+    return views
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    """The run a checkpoint belongs to, or the folder of a file that has none."""
+    if checkpoint.is_dir():
+        return checkpoint
+    return (
+        checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    )
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    if aside := set_aside(path):
+        log.info("kept what was there as %s", aside)
+    write_table(path, frame)
+    log.info("wrote %s (%d rows)", path, len(frame))
+    return path

@@ -1,0 +1,1 @@
+"""What a run leaves, and whoever comes later finds again."""

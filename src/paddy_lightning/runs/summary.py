@@ -1,0 +1,154 @@
+"""``summary.json``: what a run is, how it goes and what came out; always true."""
+
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paddy_lightning import __version__
+from paddy_lightning.atomic import write_json
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.errors import DivergedError, UserError
+from paddy_lightning.faults import sentence_of
+from paddy_lightning.ranks import COMMAND
+
+log = logging.getLogger(__name__)
+
+
+STOPPED = "stopped"  # a status: evaluated, but short of its schedule's end
+FINISHED = ("done", STOPPED)  # what has a best checkpoint that is evaluated
+Summary = dict[str, Any]
+VERSIONS = ("torch", "pytorch-lightning", "timm", "kornia", "pillow")
+
+
+@contextmanager
+def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
+    """Keep ``summary.json`` true to what happens: running, then done, failed or interrupted.
+
+    The block may set another status than done for its own end.
+
+    Args:
+        run_dir: The run folder.
+        summary: What is known at the start, such as the ``seconds`` spent before a resume; the
+            block adds to it.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, which Lightning turns into SystemExit.
+    """
+    started = time.perf_counter() - summary.get("seconds", 0)
+
+    def write(status: str, **more: Any) -> None:
+        seconds = round(time.perf_counter() - started, 1)
+        summary.update(status=status, seconds=seconds, peak_memory_mb=peak_memory_mb(), **more)
+        write_json(run_dir / "summary.json", summary)
+
+    write("running")
+    try:
+        yield summary
+    except (KeyboardInterrupt, SystemExit):
+        write("interrupted")
+        log.info("interrupted; go on with: %s", resuming(run_dir))
+        raise KeyboardInterrupt from None
+    except BaseException as error:
+        write("failed", reason=sentence_of(error) or f"{type(error).__name__}: {error}")
+        may_go_on = not isinstance(error, DivergedError)
+        if may_go_on and (run_dir / "checkpoints" / "last.ckpt").exists():
+            log.info("what is done is kept; go on with: %s", resuming(run_dir))
+        raise
+    write("done" if summary["status"] == "running" else summary["status"])
+
+
+def resuming(run_dir: str | Path) -> str:
+    """The command that goes on with a run."""
+    return f"paddy train resume={shlex.quote(str(run_dir))}"
+
+
+def first_summary(
+    config: TrainConfig,
+    run_dir: Path,
+    facts: dict[str, Any],
+    table: pd.DataFrame,
+    earlier: Summary,
+) -> Summary:
+    """What is known of a run before it trains; ``earlier`` is of a run that goes on."""
+    num_valid = int(table["is_valid"].sum())
+    return {
+        "status": "running",
+        "run_dir": str(run_dir),
+        "error_rate": None,
+        "valid_loss": None,
+        "tta_error_rate": None,
+        "epochs": config.epochs + config.freeze_epochs,
+        "seconds": earlier.get("seconds", 0),
+        "images_per_second": None,
+        "num_train": len(table) - num_valid,
+        "num_valid": num_valid,
+        "arch": facts["arch"],
+        "num_parameters": facts["num_parameters"],
+        "lr": config.lr,
+        "seed": config.seed,
+        "versions": versions(),
+        "command": earlier.get("command") or command(),
+        "resumed": [*earlier.get("resumed", []), command()] if earlier else [],
+    }
+
+
+def closing_line(summary: Summary) -> str:
+    """The run in a line: errors, time and where everything lies."""
+    tta = summary["tta_error_rate"]
+    with_tta = "" if tta is None else f", with TTA {tta:.4f}"
+    done = summary["status"] == "done"
+    how = "done" if done else f"stopped ({summary['reason']})"
+    on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
+    return (
+        f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
+        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
+        f" everything is in {summary['run_dir']}{on}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of what a run's numbers depend on."""
+    own = {"python": sys.version.split()[0], "paddy-lightning": __version__}  # installed or not
+    return own | {name: version(name) for name in VERSIONS}
+
+
+def command() -> str:
+    """The command line as it was typed."""
+    return os.environ.get(COMMAND) or shlex.join(["python", *sys.argv])
+
+
+def peak_memory_mb() -> int:
+    """Of the GPU where one was used, else of this process (not of its workers)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+
+
+def read_summary(run_dir: Path) -> Summary:
+    """What ``summary.json`` says; nothing where there is none.
+
+    Raises:
+        UserError: Not what we write.
+    """
+    path = run_dir / "summary.json"
+    try:
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); move it away") from error

@@ -1,0 +1,56 @@
+"""A trained network, from its checkpoint: weights, and all that one must know to use them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paddy_lightning.choices import PadMode, Resize
+from paddy_lightning.data.augment import Augment, kornia_augmentations
+from paddy_lightning.data.presize import Presize
+from paddy_lightning.errors import UserError
+from paddy_lightning.network.classifier import Classifier, have_digits_for
+from paddy_lightning.network.model import build_model
+
+
+def load_checkpoint(run: str | Path) -> dict[str, Any]:
+    """The best checkpoint of a run folder, or that of a file; nothing in it is run.
+
+    Raises:
+        UserError: No such file, or not a checkpoint of this package.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; ckpt= names a run folder or a file")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["hyper_parameters"]["class_names"], checkpoint["state_dict"]
+    except Exception as error:
+        raise UserError(f"{path}: not a checkpoint made by paddy train") from error
+    return checkpoint
+
+
+def load_module(checkpoint: dict[str, Any]) -> Classifier:
+    """The network of a checkpoint, with its weights."""
+    facts = checkpoint["hyper_parameters"]
+    num_classes = len(facts["class_names"])
+    model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]))
+    module = Classifier(model, num_classes)
+    have_digits_for(module, checkpoint["state_dict"])
+    module.load_state_dict(checkpoint["state_dict"])
+    return module
+
+
+def presize_of(facts: dict[str, Any]) -> Presize:
+    """How the pictures of a network are opened, from its checkpoint's facts."""
+    resize, pad_mode = Resize(facts["resize"]), PadMode(facts["pad_mode"])
+    return Presize(tuple(facts["presize"]), resize, pad_mode, facts["draft"])
+
+
+def augment_of(facts: dict[str, Any]) -> Augment:
+    """What happens to the pictures of a network on the device, from its checkpoint's facts."""
+    extra = kornia_augmentations(facts["augment"])
+    mean, std = facts["mean"], facts["std"]
+    return Augment(tuple(facts["size"]), mean, std, facts["seed"], facts["min_scale"], extra)

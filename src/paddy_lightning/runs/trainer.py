@@ -1,0 +1,67 @@
+"""Lightning's Trainer, as everything here that runs a network has it."""
+
+import inspect
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from paddy_lightning.errors import UserError
+from paddy_lightning.quiet import small_talk_left_out
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+log = logging.getLogger(__name__)
+ANY_DEVICE: Mapping[str, Any] = {"devices": 1}
+
+
+def lightning_trainer(**arguments: Any) -> "Trainer":
+    """Lightning's Trainer, which counts its processes as we do, whatever Slurm or torchrun say.
+
+    Raises:
+        UserError: Lightning refuses an argument; or the environment has some, which Lightning
+            would take for every Trainer, past all checks.
+    """
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from pytorch_lightning import Trainer
+
+    for name in inspect.signature(Trainer).parameters:
+        if os.environ.get(variable := f"PL_TRAINER_{name.upper()}"):
+            raise UserError(f"{variable}: unset it, and say trainer.{name}= if it is wanted")
+    plugins = [*arguments.get("plugins", ()), LightningEnvironment()]
+    with small_talk_left_out(), refusals_are_ours((ValueError, TypeError)):
+        return Trainer(**arguments | {"plugins": plugins})
+
+
+@contextmanager
+def refusals_are_ours(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Tell Lightning's refusals as ours: such as of a device that is not there.
+
+    Args:
+        also: Other errors that are refusals here.
+
+    Raises:
+        UserError: With the first line of what Lightning says.
+    """
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined] # isort: skip
+
+    refusals: tuple[type[Exception], ...] = (MisconfigurationException, *also)
+    try:
+        yield
+    except refusals as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise UserError(f"trainer, precision: {first_line}") from error
+
+
+def usable_precision(precision: str, accelerator: str | None = None, notice: bool = False) -> str:
+    """As asked, but 32-true where mixed precision is no gain: on a CPU."""
+    import torch
+
+    on_gpu = torch.cuda.is_available() and accelerator != "cpu"
+    if on_gpu or not precision.endswith("-mixed"):
+        return precision
+    if notice:
+        log.info("precision: 32-true (%s is no gain on this machine)", precision)
+    return "32-true"

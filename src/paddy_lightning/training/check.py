@@ -1,0 +1,84 @@
+"""All refusals that need no data: wrong values, before anything is read, built or written."""
+
+from pathlib import Path
+
+from paddy_lightning.choices import OFF, Schedule
+from paddy_lightning.config import TrainConfig, check_counts, check_split
+from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.runs.trainer import lightning_trainer
+from paddy_lightning.training.trainer_arguments import check_arguments, given, one_device
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse what cannot be trained, whatever the data.
+
+    Raises:
+        UserError: Names the knob, what is wrong with its value, and what to do.
+    """
+    check_counts(config, epochs=0, freeze_epochs=0, seed=0)
+    check_split(config)
+    check_counts(config, batch_size=2, num_workers=0)  # the head normalises over a batch
+    if config.seed >= 2**32:
+        raise UserError(f"seed={config.seed}: must be below 2**32")
+    if config.epochs + config.freeze_epochs == 0:
+        raise UserError("epochs=0 freeze_epochs=0: nothing to train; set one of them")
+    if config.unfrozen_lr is not None:
+        if config.schedule is not Schedule.one_cycle:
+            raise UserError(f"unfrozen_lr={config.unfrozen_lr}: goes with schedule=one_cycle only")
+        if not 0 < config.unfrozen_lr < float("inf"):
+            raise UserError(f"unfrozen_lr={config.unfrozen_lr}: must be above 0, such as 1e-4")
+    if config.cache_gb <= 0:
+        raise UserError(f"cache_gb={config.cache_gb}: must be above 0; cache=off goes without")
+    if config.cache not in (None, OFF) and Path(config.cache).expanduser().is_file():
+        raise UserError(f"cache={config.cache}: is a file; name a folder, or off")
+    if not 0 < config.min_scale <= 1:
+        raise UserError(f"min_scale={config.min_scale}: must be above 0 and at most 1")
+    if config.precision not in PRECISIONS:
+        near = nearest(str(config.precision), PRECISIONS)
+        raise UserError(f"precision={config.precision}: not one of {', '.join(PRECISIONS)}{near}")
+    _check_augment(config)
+    _check_trainer(config)
+    _check_model(config)
+
+
+def _check_augment(config: TrainConfig) -> None:
+    if config.augment:
+        from paddy_lightning.data.augment import kornia_augmentations
+
+        kornia_augmentations(config.augment)
+
+
+def _check_trainer(config: TrainConfig) -> None:
+    if not isinstance(config.trainer, dict):
+        raise UserError(f"trainer={config.trainer}: give arguments by name, such as {{devices: 2}}")
+    if not config.trainer:
+        return
+    check_arguments(config.trainer)
+    devices = num_devices(config)
+    if config.batch_size % devices:
+        raise UserError(f"batch_size={config.batch_size}: must divide among {devices} devices")
+    if config.batch_size < 2 * devices:  # the head normalises over a device's share
+        raise UserError(
+            f"batch_size={config.batch_size}: must be at least 2 for each of {devices} devices"
+        )
+    arguments = given(config.trainer) | one_device(config.trainer)  # others when they are started
+    arguments.pop("max_time", None)
+    lightning_trainer(logger=False, enable_checkpointing=False, **arguments)
+
+
+def num_devices(config: TrainConfig) -> int:
+    """How many devices ``trainer.devices`` asks for."""
+    devices = given(config.trainer).get("devices", 1)
+    return len(devices) if isinstance(devices, (list, tuple)) else int(devices)
+
+
+def _check_model(config: TrainConfig) -> None:
+    from paddy_lightning.network.model import resolve_arch
+
+    resolve_arch(config.arch)
+    if config.weights not in ("pretrained", "none") and not Path(config.weights).is_file():
+        raise UserError(
+            f"weights={config.weights}: no such file; give pretrained, none or a file of weights"
+        )

@@ -1,0 +1,65 @@
+"""The best checkpoint of a run on its validation pictures: errors, and a row a picture."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from paddy_lightning.choices import Tta
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.csv_tables import write_table
+from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
+from paddy_lightning.runs.summary import Summary
+from paddy_lightning.training.trainer_arguments import one_device
+
+
+def evaluate_best(
+    best: Path,
+    module: Classifier,
+    datamodule: PaddyDataModule,
+    table: pd.DataFrame,
+    config: TrainConfig,
+    run_dir: Path,
+) -> Summary:
+    """``evaluate`` of the best checkpoint, and its epoch."""
+    checkpoint = torch.load(best, weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    views = predict_views(module, datamodule, config.precision, one_device(config.trainer))
+    class_names = checkpoint["hyper_parameters"]["class_names"]
+    found = evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
+    return found | {"best_epoch": checkpoint["epoch"] + 1}
+
+
+def evaluate(
+    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool, run_dir: Path
+) -> Summary:
+    """Error and loss on the validation pictures, and ``valid_predictions.csv``.
+
+    Args:
+        table: The validation rows.
+        views: float32 [N, views, num_classes], probabilities of these rows, the plain view last.
+        class_names: In the order of the probabilities.
+        tta: Whether there are augmented views to join.
+        run_dir: The run folder.
+    """
+    truth = torch.tensor(pd.Categorical(table["label"], class_names).codes.astype("int64"))
+    plain_view = join_views(views, Tta.off)
+    losses = F.nll_loss(plain_view.clamp_min(1e-38).log(), truth, reduction="none")
+    frame = predictions_table(table["file"], plain_view, class_names)
+    frame = frame.rename(columns={"label": "predicted"})
+    frame.insert(1, "label", table["label"].to_numpy())
+    frame.insert(4, "loss", losses.numpy())
+    write_table(run_dir / "valid_predictions.csv", frame)
+
+    def error_rate(way: Tta) -> float:
+        return float((join_views(views, way).argmax(1) != truth).float().mean())
+
+    return {
+        "error_rate": error_rate(Tta.off),
+        "valid_loss": float(losses.mean()),
+        "tta_error_rate": error_rate(Tta.mean) if tta else None,
+    }

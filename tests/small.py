@@ -1,0 +1,33 @@
+"""Configs and tables small enough to train and compare in a second."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
+
+
+def small(stripes: Path, **changes: Any) -> TrainConfig:
+    """A run of the stripes."""
+    values: dict[str, Any] = {
+        "data": DataConfig(Source.paddy, str(stripes)),
+        "arch": "mobilenetv3_small_050",
+        "weights": "none",
+        "presize": (48, 40),
+        "size": (40, 32),
+        "epochs": 2,
+        "lr": 1e-2,
+        "batch_size": 16,
+        "num_workers": 0,
+    }
+    return TrainConfig(**(values | changes))
+
+
+def predictions(*runs_of: tuple[int, bool]) -> pd.DataFrame:
+    """Pictures of one class, so and so many right or wrong."""
+    right = [is_right for count, is_right in runs_of for _ in range(count)]
+    files = [f"{row}.jpg" for row in range(len(right))]
+    said = ["a" if is_right else "b" for is_right in right]
+    return pd.DataFrame({"file": files, "label": "a", "predicted": said})
