@@ -61,12 +61,12 @@ def test_a_python_user_sees_progress(capsys: pytest.CaptureFixture[str]) -> None
 def test_who_has_configured_logging_gets_what_he_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PADDY_DEVICES", "2")
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    for name, value in (("TORCHELASTIC_RUN_ID", "1"), ("WORLD_SIZE", "2"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
     with unconfigured():
         with heard():
             log.info("of the second of two devices")
-        monkeypatch.delenv("PADDY_DEVICES")
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID")
         logging.basicConfig(level=logging.WARNING, format="mine: %(message)s")
         with heard():
             log.info("epoch 1/3")

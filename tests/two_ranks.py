@@ -1,4 +1,4 @@
-"""One of several ranks, as a script: trains, and writes down what it saw and ended with."""
+"""One of two ranks, each on a node: trains, and writes down what it saw and ended with."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.ranks import local_rank
+from paddy_lightning.ranks import rank
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.training.fine_tune import FineTune
 
@@ -39,7 +39,7 @@ def main(root: str, out: str) -> None:
     config = TrainConfig(
         data=DataConfig(Source.folder, root), arch="resnet10t", weights="none",
         presize=(48, 40), size=(40, 32), epochs=2, freeze_epochs=1, batch_size=16, num_workers=0,
-        lr=1e-2, trainer={"devices": 2, "accelerator": "cpu"},
+        lr=1e-2, trainer={"num_nodes": 2, "accelerator": "cpu"},
     )  # fmt: skip
     data = open_data(config.data)
     module, datamodule = build(config, data, split_readable(config, data), Classifier)
@@ -54,7 +54,7 @@ def main(root: str, out: str) -> None:
         "seeds": witness.seeds,
     }
     told |= {name: float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")}
-    torch.save(told, Path(out, f"rank{local_rank()}.pt"))
+    torch.save(told, Path(out, f"rank{rank()}.pt"))
 
 
 if __name__ == "__main__":

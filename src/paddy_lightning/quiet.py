@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from PIL.Image import DecompressionBombWarning
 
-from paddy_lightning.ranks import local_rank
+from paddy_lightning.ranks import rank
 
 TALKERS = ("pytorch_lightning", "lightning_fabric", "timm", "matplotlib")
 SMALL_TALK = (
@@ -87,7 +87,7 @@ def heard() -> Iterator[None]:
     As in a notebook; under Hydra, or after ``logging.basicConfig``, they go where they are sent.
     """
     ours = logging.getLogger("paddy_lightning")
-    if ours.hasHandlers() or local_rank():
+    if ours.hasHandlers() or rank():
         yield
         return
     handler, level = logging.StreamHandler(sys.stdout), ours.level

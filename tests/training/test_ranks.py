@@ -1,4 +1,4 @@
-"""Several devices, as two processes on the CPU."""
+"""Several devices and nodes, as processes on the CPU of this machine."""
 
 import json
 import math
@@ -9,29 +9,39 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from conftest import PADDY, ROOT
 from forks import true_starts
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import (
+    LightningEnvironment,
+    find_free_network_port,
+)
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.cli.launch import free_port, needs_ranks, rank_environment, tell_failure
+from paddy_lightning.cli.launch import needs_ranks, tell_failure
 from paddy_lightning.config import TrainConfig
-from paddy_lightning.data.workers import num_cores
 from paddy_lightning.errors import TakenError, UserError
-from paddy_lightning.ranks import refuse_torchrun
+from paddy_lightning.ranks import rank
 from paddy_lightning.runs.run_folder import locked, save_config, whole_config
 from paddy_lightning.runs.summary import read_summary
 from paddy_lightning.runs.trainer import lightning_trainer
 from paddy_lightning.runs.valid_right import read_right
-from paddy_lightning.training.check import num_devices
+from paddy_lightning.training.check import check, num_devices
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
+Job = subprocess.Popen[str]
 TWO = ("trainer.devices=2", "trainer.accelerator=cpu")
+NODES = ("trainer.num_nodes=2", "trainer.accelerator=cpu")
+TRAIN = (*PADDY[1:], "train")
+MEASURED = ["seconds", "images_per_second"]  # the only columns of metrics.csv that may differ
 OTHERS = {  # as in a job of Slurm that one process of torchrun has started
     **{"SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_JOB_NAME": "job"},
     **{"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "7", "SLURM_NODEID": "0"},
@@ -47,10 +57,11 @@ def words(data: Path) -> list[str]:
     ]
 
 
-def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
+def start(*words: str, cwd: Path, **environment: str) -> Job:
     return subprocess.Popen(
-        [*PADDY, "train", *words],
+        [sys.executable, *words],
         cwd=cwd,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,20 +69,42 @@ def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
+def start_nodes(*words: str, cwd: Path) -> list[Job]:
+    """Two agents of torchrun, as on two nodes, with a process each: a script and its words."""
+    endpoint = f"--rdzv-endpoint=127.0.0.1:{find_free_network_port()}"
+    torchrun = (
+        *("-c", "from torch.distributed.run import main; main()", "--nnodes=2"),
+        *("--nproc-per-node=1", "--rdzv-backend=c10d", endpoint, "--local-addr=127.0.0.1"),
+        *("--no-python", sys.executable),
+    )
+    return [start(*torchrun, *words, cwd=cwd) for _ in range(2)]
+
+
+def assert_done(jobs: list[Job]) -> str:
+    """That all end well; what they say."""
+    told = [job.communicate(timeout=300) for job in jobs]
+    assert [job.returncode for job in jobs] == [0] * len(jobs), told
+    return "".join(out for out, _ in told)
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    """The same weights, to the bit, and the same numbers of every epoch and picture."""
+    first, second = (
+        torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        for run in (ours, theirs)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in second)
+    for name in ("metrics.csv", "valid_predictions.csv", "valid_right.csv"):
+        one, other = (pd.read_csv(run / name) for run in (ours, theirs))
+        one, other = (table.drop(columns=MEASURED, errors="ignore") for table in (one, other))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
 def test_two_ranks_share_the_pictures_and_end_with_the_same_weights(
     stripes: Path, tmp_path: Path
 ) -> None:
-    shared = {"PADDY_DEVICES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    shared |= {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, str(ROOT / "tests" / "two_ranks.py")]
-    ranks = [
-        subprocess.Popen(
-            [*script, str(stripes / "train_images"), str(tmp_path)],
-            env=os.environ | shared | {"LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    script = str(ROOT / "tests" / "two_ranks.py")
+    assert_done(start_nodes(script, str(stripes / "train_images"), str(tmp_path), cwd=tmp_path))
     first, second = (
         torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)
     )
@@ -92,7 +125,7 @@ def two(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on two devices that nobody disturbed."""
     run = tmp_path_factory.mktemp("ranks") / "two"
     with true_starts():
-        job = start(*words(stripes), *TWO, f"hydra.run.dir={run}", cwd=run.parent)
+        job = start(*TRAIN, *words(stripes), *TWO, f"hydra.run.dir={run}", cwd=run.parent)
     out, err = job.communicate(timeout=300)
     assert job.returncode == 0 and "strides" not in err, err
     assert sum(line.startswith("epoch ") for line in out.splitlines()) == 4
@@ -110,6 +143,7 @@ def test_several_devices_from_the_command_line(
     summary = json.loads((two / "summary.json").read_text())
     assert summary["status"] == "done"
     assert summary["command"].startswith("python ") and "'" not in summary["command"]
+    assert summary["command"].endswith(f"{' '.join(TWO)} hydra.run.dir={two}")  # as typed
     ours, theirs = (pd.read_csv(f / "metrics.csv") for f in (two, tmp_path / "one"))
     learned, alone = (float(rows["train_loss"].iloc[-1]) for rows in (ours, theirs))
     assert learned < 1.3 * alone < math.log(3)
@@ -127,7 +161,7 @@ def test_a_stopped_run_goes_on_with_as_many_devices_or_fewer(
 ) -> None:
     """With as many: bit for bit, also where Slurm and torchrun number their processes."""
     run = tmp_path / "run"
-    job = start(*words(stripes), *TWO, f"hydra.run.dir={run}", cwd=tmp_path)
+    job = start(*TRAIN, *words(stripes), *TWO, f"hydra.run.dir={run}", cwd=tmp_path)
     while job.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.01)
     os.killpg(job.pid, signal.SIGINT)  # as a terminal does
@@ -136,11 +170,7 @@ def test_a_stopped_run_goes_on_with_as_many_devices_or_fewer(
     one = Path(shutil.copytree(run, tmp_path / "one"))
     result = run_script("train", f"resume={run}", **OTHERS)
     assert result.returncode == 0, result.stderr
-    first, second = (
-        torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-        for folder in (run, two)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in second)
+    assert_same_run(run, two)
     result = run_script("train", f"resume={one}", "trainer.devices=1")
     assert result.returncode == 0, result.stderr
     assert pd.read_csv(one / "metrics.csv")["epoch"].tolist() == [1, 2, 3, 4]
@@ -153,27 +183,114 @@ def test_the_number_of_devices_of_a_resumed_run_is_what_is_told_last(tmp_path: P
     assert num_devices(whole_config(TrainConfig(resume=str(tmp_path)))) == 2
 
 
-def test_processes_are_counted_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not as Slurm or torchrun do, whose numbers are of other processes."""
-    for name, value in OTHERS.items():
+def test_two_nodes_are_one_training(stripes: Path, two: Path, tmp_path: Path) -> None:
+    """The numbers of two devices of one node, in one run folder; and one agent alone is heard."""
+    told = assert_done(start_nodes(*TRAIN, *words(stripes), *NODES, cwd=tmp_path))
+    assert sum(line.startswith("epoch ") for line in told.splitlines()) == 4
+    (run,) = (tmp_path / "outputs").iterdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert_same_run(run, two)
+    ours, theirs = ({path.name.split(".")[0] for path in f.iterdir()} for f in (run, two))
+    assert ours == theirs
+
+
+def test_tasks_of_slurm_are_one_training(stripes: Path, two: Path, tmp_path: Path) -> None:
+    """With what srun tells its tasks, on two nodes: there is no Slurm where the tests run."""
+    port = str(find_free_network_port())
+    tasks = [
+        start(
+            *(*TRAIN, *words(stripes), *NODES, "hydra.run.dir=run"),
+            cwd=tmp_path,
+            **slurm(number, 2, 1) | {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port},
+        )
+        for number in range(2)
+    ]
+    assert_done(tasks)
+    assert_same_run(tmp_path / "run", two)
+
+
+def slurm(number: int, tasks: int, per_node: int | None) -> dict[str, str]:
+    """What srun tells one of its tasks."""
+    told = {"STEP_NUM_TASKS": tasks, "NTASKS": tasks, "PROCID": number, "JOB_ID": 7}
+    told |= {"LOCALID": number % (per_node or 1), "NODEID": number // (per_node or 1)}
+    told |= {} if per_node is None else {"NTASKS_PER_NODE": per_node}
+    return {f"SLURM_{name}": str(value) for name, value in told.items()}
+
+
+def torchrun(number: int, processes: int, per_node: int) -> dict[str, str]:
+    """What torchrun tells one of its processes."""
+    told = {"RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": per_node}
+    told |= {"LOCAL_RANK": number % per_node, "TORCHELASTIC_RUN_ID": 1}
+    return {name: str(value) for name, value in told.items()}
+
+
+@pytest.mark.parametrize(
+    ("told", "number", "kind"),
+    [
+        ({}, 0, LightningEnvironment),
+        (OTHERS, 0, LightningEnvironment),
+        (OTHERS | torchrun(1, 2, 2), 1, TorchElasticEnvironment),
+        (slurm(3, 4, 2), 3, SLURMEnvironment),
+        (slurm(0, 2, 2) | torchrun(5, 8, 4), 5, TorchElasticEnvironment),
+        # A batch script of Slurm that says python where it could say srun.
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, 0, LightningEnvironment),
+    ],
+)
+def test_who_has_started_the_processes_counts_them(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], number: int, kind: type[Any]
+) -> None:
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
-    trainer = lightning_trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    environment = trainer._accelerator_connector.cluster_environment
-    assert isinstance(environment, LightningEnvironment)
-    told = rank_environment(2)
-    assert told["WORLD_SIZE"] == "2" and not any("ELASTIC" in name for name in told)
-    assert told["OMP_NUM_THREADS"] == str(max(1, num_cores() // 2))
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert rank_environment(2)["OMP_NUM_THREADS"] == "7"
+    trainer = lightning_trainer(
+        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False
+    )
+    assert type(trainer._accelerator_connector.cluster_environment) is kind
+    assert rank() == number
 
 
-def test_several_equal_trainings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    refuse_torchrun()
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(UserError, match=r"run it as python train\.py trainer\.devices=3"):
-        refuse_torchrun()
+@pytest.mark.parametrize(
+    ("told", "trainer", "message"),
+    [
+        ({}, {"num_nodes": 2}, r"num_nodes=2: start it on each of them with torchrun --nnode"),
+        ({}, {"num_nodes": 3, "devices": 4}, r"once with srun --nodes=3 --ntasks-per-node=4 pyth"),
+        (torchrun(0, 3, 3), {}, r"^torchrun: has started 3 .*say trainer\.devices=3 .*nodes=1$"),
+        (torchrun(1, 2, 1), {"devices": 2}, r"say trainer\.devices=1 trainer\.num_nodes=2$"),
+        (torchrun(0, 2, 2), {"num_nodes": 2}, r"say trainer\.devices=2 trainer\.num_nodes=1$"),
+        (slurm(0, 4, 2), {"devices": [0, 1]}, r"^srun: .*say trainer\.devices=2 .*num_nodes=2$"),
+        (slurm(0, 2, None), {"num_nodes": 2}, r"^srun: say how many .*--ntasks-per-node=1 python"),
+        (torchrun(0, 4, 2), {"devices": 2, "num_nodes": 2}, None),
+        (torchrun(0, 1, 1), {"devices": 2}, None),
+        (slurm(0, 1, 1), {"devices": 2}, None),
+        (slurm(2, 4, 2), {"devices": "2", "num_nodes": 2}, None),
+    ],
+)
+def test_the_processes_are_as_many_as_the_devices(
+    monkeypatch: pytest.MonkeyPatch,
+    told: dict[str, str],
+    trainer: dict[str, object],
+    message: str | None,
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    config = TrainConfig(trainer={"accelerator": "cpu", **trainer} if trainer else {})
+    if message is None:
+        check(config)
+        return
+    with pytest.raises(UserError, match=message):
+        check(config)
+
+
+def test_a_batch_is_for_the_devices_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in torchrun(0, 4, 2).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"batch_size=6: must divide among 4 devices"):
+        check(TrainConfig(batch_size=6, trainer={"devices": 2, "num_nodes": 2}))
+
+
+def test_several_equal_sweeps_are_refused(run_script: Script, tmp_path: Path) -> None:
+    result = run_script("train", "-m", "seed=1,2", **torchrun(0, 2, 2))
+    assert result.returncode == 1 and result.stderr.startswith("error: -m: without torchrun")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_summary_of_another_process_is_left_alone(tmp_path: Path) -> None:
@@ -184,6 +301,68 @@ def test_the_summary_of_another_process_is_left_alone(tmp_path: Path) -> None:
     assert read_summary(tmp_path) == {"status": "running"}
     tell_failure(tmp_path, "rank 1 failed")
     assert read_summary(tmp_path) == {"status": "failed", "reason": "rank 1 failed"}
+
+
+def ranks_of(job: Job) -> list[int]:
+    """The processes of a job's ranks, which have a session each, in their order."""
+    return [pid for pid, parent, session in running() if (parent, session) == (job.pid, pid)]
+
+
+def running() -> list[tuple[int, int, int]]:
+    """(process, its parent, its session) of all on this machine, in the order of their numbers."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if state != "Z":
+                found.append((int(stat.parent.name), int(parent), int(session)))
+    return sorted(found)
+
+
+def killed(job: Job) -> list[int]:
+    """SIGKILL for the second rank; both."""
+    ranks = ranks_of(job)
+    os.kill(ranks[1], signal.SIGKILL)
+    return ranks
+
+
+def terminated(job: Job) -> list[int]:
+    """SIGTERM for what was started alone, as when a machine is about to go; the ranks."""
+    ranks = ranks_of(job)
+    job.terminate()
+    return ranks
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "status", "reason"),
+    [
+        (killed, 1, "failed", "rank 1 was ended by SIGKILL"),
+        (terminated, 130, "interrupted", None),
+    ],
+)
+def test_what_ends_one_ends_all(
+    stripes: Path,
+    tmp_path: Path,
+    end: Callable[[Job], list[int]],
+    code: int,
+    status: str,
+    reason: str | None,
+) -> None:
+    run = tmp_path / "run"
+    job = start(
+        *(*TRAIN, *words(stripes), *TWO, "epochs=200", f"hydra.run.dir={run}"), cwd=tmp_path
+    )
+    while job.poll() is None and not (run / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.01)
+    ranks = end(job)
+    out, err = job.communicate(timeout=60)
+    assert (job.returncode, len(ranks)) == (code, 2), (out, err)
+    summary = read_summary(run)
+    assert summary["status"] == status
+    if reason is not None:
+        assert summary["reason"] == reason and err.endswith(f"error: {reason}\n")
+    left = [pid for pid, _, session in running() if session in ranks]
+    assert not left
 
 
 def test_the_library_does_not_import_the_command_line() -> None:

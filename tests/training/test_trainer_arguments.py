@@ -47,6 +47,7 @@ AT_WORK: dict[str, tuple[Any, Callable[[Any], bool]]] = {
     "limit_val_batches": (1, lambda trainer: trainer.num_val_batches == [1]),
     "log_every_n_steps": (0, lambda trainer: trainer.log_every_n_steps == 0),
     "max_time": ("00:01:00:00", lambda trainer: trainer.global_step == 3),
+    "num_nodes": (1, lambda trainer: trainer.num_nodes == 1),
     "num_sanity_val_steps": (0, lambda trainer: trainer.num_sanity_val_steps == 0),
 }
 
@@ -115,6 +116,7 @@ def test_what_is_taken_works(stripes: Path, tmp_path: Path, name: str) -> None:
             *(0, 3600, "1h", "8:30:00", "00:00:00:00", "99999999999:00:00:00"),
             *({"hours": "8"}, {"h": 8}, {"hours": 1e300}, {"hours": -1}, {}, timedelta(hours=8)),
         ),
+        "num_nodes": (0, -1, 1.5, True, "2", [2]),
         "num_sanity_val_steps": (-2, 0.5),
     }.items(),
 )
@@ -194,6 +196,7 @@ def test_the_last_evaluation_is_on_the_device_that_trained(
         ({"devices": "2"}, {"devices": 1}),
         ({"devices": [3, 1], "accelerator": None}, {"devices": [3]}),
         ({"devices": (3,), "max_time": "00:00:00:01"}, {"devices": [3]}),
+        ({"devices": 2, "num_nodes": 2}, {"devices": 1}),
     ],
 )
 def test_the_first_device_does_what_one_does_alone(

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,9 +36,10 @@ from paddy_lightning.cli.words import quote_value, read_words, value_of
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import sentence_of
 from paddy_lightning.knob import read_path
-from paddy_lightning.ranks import COMMAND, local_rank
+from paddy_lightning.ranks import COMMAND, rank, starter
 
 RESUMABLE = ("resume=", "num_workers=", "cache=", "data.root=", "data.csv=", "trainer.")
+SILENT = ("hydra.output_subdir=null", "hydra/job_logging=disabled")
 
 
 def run_command(name: str, words: list[str]) -> None:
@@ -68,7 +70,7 @@ def run_command(name: str, words: list[str]) -> None:
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
         read = read_words(words)
-        told = in_its_own_folder(read.knobs, read.sweep)
+        told = as_rank(in_its_own_folder(read.knobs, read.sweep), read.sweep)
         sys.argv[1:] = [*(quote_value(word, read.sweep) for word in told), *read.flags]
         hydra.main(str(CONF), name.replace("-", "_"), "1.3")(partial(run_task, name))()
     except KeyboardInterrupt:
@@ -121,6 +123,8 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
         with small_talk_left_out():
             return task(typed(config), run_dir)
     except Exception as error:
+        if starter():  # which ends all when one fails; what is wrong is told to the end
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if wants_tracebacks():
             raise
         told = sentence_of(error)
@@ -130,7 +134,7 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
             traceback.print_exc()
         else:
             print(f"error: {told}", file=sys.stderr)
-            if not isinstance(error, TakenError) and not local_rank():
+            if not isinstance(error, TakenError) and not rank():
                 keep_reason(bool(config.get("resume")), run_dir, told)
         raise SystemExit(2 if isinstance(error, OmegaConfBaseException) else 1) from None
 
@@ -176,7 +180,7 @@ class RunFolder(Callback):
             SystemExit: 1; Hydra lets nothing else out of a callback.
         """
         folder = Path(config.hydra.run.dir)
-        if config.hydra.output_subdir and folder.is_dir() and local_rank() is None:
+        if config.hydra.output_subdir and folder.is_dir():
             from paddy_lightning.runs.run_folder import refuse_taken  # slow to import
 
             try:
@@ -204,7 +208,7 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
     if not told or told[-1] is None:
         return words
     for word in words:
-        if local_rank() is None and (sweep or not word.lstrip("+").startswith(RESUMABLE)):
+        if sweep or not word.lstrip("+").startswith(RESUMABLE):
             raise UserError(
                 f"{word}: a resumed run keeps its own config; beside resume= it takes only"
                 " num_workers=, cache=, data.root=, data.csv= and trainer.*="
@@ -214,3 +218,15 @@ def in_its_own_folder(words: list[str], sweep: bool) -> list[str]:
         raise UserError(f"resume={run_dir}: not a run folder (it has no config.yaml)")
     folder = QuotedString(run_dir, Quote.single).with_quotes()
     return [*words, f"hydra.run.dir={folder}", "hydra.output_subdir=null"]
+
+
+def as_rank(words: list[str], sweep: bool) -> list[str]:
+    """Leave a run's folder to the first of several processes: the others write to none.
+
+    Raises:
+        UserError: Each of them would run a whole sweep.
+    """
+    if sweep and (who := starter()):
+        raise UserError(f"-m: without {who}; a sweep starts the processes of each of its jobs")
+    nobodys = QuotedString(tempfile.gettempdir(), Quote.single).with_quotes()
+    return [*words, f"hydra.run.dir={nobodys}", *SILENT] if rank() else words

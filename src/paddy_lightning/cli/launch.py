@@ -1,43 +1,36 @@
-"""Several devices: ``paddy train`` starts a process for each, as a sweep does for its jobs.
+"""Several devices of this machine: torch's launcher starts ``paddy train`` again, once for each.
 
-Lightning would start them itself, with Hydra's folders for arguments, and a sweep in each (its
-issue 11300). Where ``LOCAL_RANK`` is set it does not, and takes these.
+As ``torchrun --standalone`` does; but only the first is heard, and the run folder tells how all
+ended.
 """
 
-import signal
-import socket
-import subprocess
+import logging
+import os
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.cli.children import (
-    GRACE,
-    child_environment,
-    command_again,
-    end_child,
-    flags_again,
-    knobs_again,
-)
+from paddy_lightning.cli.children import command_again, flags_again, knobs_again
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.workers import num_cores
 from paddy_lightning.errors import TakenError
-from paddy_lightning.ranks import COMMAND, DEVICES, LOCAL_RANK, WORLD_SIZE, local_rank
+from paddy_lightning.ranks import starter
 from paddy_lightning.runs.run_folder import locked
-from paddy_lightning.runs.summary import command, read_summary
+from paddy_lightning.runs.summary import read_summary
 from paddy_lightning.training.check import num_devices
 
-POLL = 0.2  # seconds
-SILENT = ("hydra.output_subdir=null", "hydra/job_logging=disabled")  # for all but the first
-FOREIGN = "TORCHELASTIC_"  # environment variables: torch would look for the store of torchrun
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+COMPLAINED = (1, 2)  # exit codes of a rank that has said why
 
 
 def needs_ranks(config: TrainConfig) -> bool:
     """Whether this process is to start a process a device."""
-    return num_devices(config) > 1 and local_rank() is None
+    return num_devices(config) > 1 and starter() is None
 
 
 def run_ranks(config: TrainConfig, run_dir: Path) -> None:
@@ -48,94 +41,77 @@ def run_ranks(config: TrainConfig, run_dir: Path) -> None:
         run_dir: The run folder.
 
     Raises:
-        KeyboardInterrupt: A rank was interrupted.
-        SystemExit: With the exit code of the first rank that failed; the others are ended.
+        KeyboardInterrupt: This process or a rank was interrupted.
+        SystemExit: 1, where a rank failed; the others are ended.
     """
     from hydra.core.override_parser.types import Quote, QuotedString
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     devices = num_devices(config)
-    words = knobs_again()
+    words = [*knobs_again(), *flags_again("train")]
     if not any(word.startswith("resume=") for word in words):
-        folder = QuotedString(str(run_dir), Quote.single).with_quotes()
-        words.append(f"hydra.run.dir={folder}")
-    # What the others complain of is told only where the first has not complained itself.
-    complaints = [None, *(tempfile.TemporaryFile("w+") for _ in range(devices - 1))]  # noqa: SIM115
-    environment = rank_environment(devices)
-    ranks = [
-        subprocess.Popen(
-            [*command_again("train"), *words, *(SILENT if rank else ()), *flags_again("train")],
-            env=environment | {LOCAL_RANK: str(rank), "RANK": str(rank)},
-            stderr=complaint,
+        words.append(f"hydra.run.dir={QuotedString(str(run_dir), Quote.single).with_quotes()}")
+    # Otherwise every rank would take all cores for its matrices.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // devices)))
+    logging.disable()  # torch tells of every signal it sends; of ours there is nothing more to say
+    with tempfile.TemporaryDirectory() as said:
+        launch = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=devices,
+            run_id="ranks",
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",  # any free port
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(said, dict.fromkeys(range(1, devices), Std.ALL)),
         )
-        for rank, complaint in enumerate(complaints)
-    ]
-    failed = wait_for(ranks)
-    complaint = complaints[ranks.index(failed)]
-    if complaint is not None and ranks[0].returncode in (0, -signal.SIGKILL):
-        complaint.seek(0)
-        print(complaint.read(), file=sys.stderr)
-    if failed.returncode == 130:
+        try:  # torch puts a rank's number in place of ${local_rank}, and $ in place of $$
+            start, *again = command_again("train")
+            elastic_launch(launch, start)(*again, *(w.replace("$", "$$") for w in words))
+        except SignalException:
+            raise KeyboardInterrupt from None
+        except ChildFailedError as error:
+            reason = tell(error, Path(said))
+            with suppress(TakenError):
+                tell_failure(run_dir, reason)
+            raise SystemExit(1) from None
+
+
+def tell(error: "ChildFailedError", said: Path) -> str:
+    """Tell what the rank that failed first complains of, unless rank 0 has complained itself.
+
+    Args:
+        error: Of torch's launcher.
+        said: Where it has put what the other ranks say.
+
+    Returns:
+        The rank, and how it ended.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+    """
+    rank, failure = error.get_first_failure()
+    if failure.exitcode == 130:
         raise KeyboardInterrupt
-    if failed.returncode:
-        with suppress(TakenError):
-            tell_failure(run_dir, f"rank {ranks.index(failed)} failed")
-        raise SystemExit(1)
+    how = f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else "failed"
+    if 0 not in error.failures or error.failures[0].exitcode not in COMPLAINED:
+        for complaint in said.glob(f"*/*/{rank}/stderr.log"):
+            print(complaint.read_text(), file=sys.stderr, end="")
+        if failure.exitcode not in COMPLAINED:
+            print(f"error: rank {rank} {how}", file=sys.stderr)
+    return f"rank {rank} {how}"
 
 
 def tell_failure(run_dir: Path, reason: str) -> None:
-    """Write down what the first rank could not, which was ended while it waited for another.
+    """Write down what the first rank could not, or took for an interruption: another's failure.
 
     Raises:
         TakenError: Another process trains there, and these ranks were refused.
     """
-    if read_summary(run_dir).get("status") == "running":
+    if read_summary(run_dir).get("status") in ("running", "interrupted"):
         with locked(run_dir):
             summary = read_summary(run_dir) | {"status": "failed", "reason": reason}
             write_json(run_dir / "summary.json", summary)
-
-
-def wait_for(ranks: "list[subprocess.Popen[bytes]]") -> "subprocess.Popen[bytes]":
-    """Wait for all; when one fails or this process is interrupted, the others are ended.
-
-    Returns:
-        The first that failed, or else the first.
-    """
-    try:
-        while all(rank.poll() in (None, 0) for rank in ranks) and ranks[0].poll() is None:
-            time.sleep(POLL)
-    except KeyboardInterrupt:
-        end_child(ranks[0])
-    failed = next((rank for rank in ranks if rank.poll()), ranks[0])
-    for rank in ranks:
-        try:
-            rank.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            rank.kill()
-            rank.wait()
-    return failed
-
-
-def rank_environment(devices: int) -> dict[str, str]:
-    """What Lightning wants to know of processes that it did not start.
-
-    Under Slurm or torchrun, too, these are ours: what those say of their own is left out.
-    """
-    kept = {k: v for k, v in child_environment().items() if not k.startswith(FOREIGN)}
-    # Otherwise every rank would take all cores for its matrices.
-    threads = {"OMP_NUM_THREADS": str(max(1, num_cores() // devices))}
-    ours = {
-        COMMAND: command(),
-        DEVICES: str(devices),
-        WORLD_SIZE: str(devices),
-        "NODE_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    return threads | kept | ours
-
-
-def free_port() -> int:
-    """A port on this machine that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from paddy_lightning import ranks
 from paddy_lightning.errors import UserError
 from paddy_lightning.quiet import small_talk_left_out
 
 if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from pytorch_lightning import Trainer
 
 log = logging.getLogger(__name__)
@@ -18,21 +20,35 @@ ANY_DEVICE: Mapping[str, Any] = {"devices": 1}
 
 
 def lightning_trainer(**arguments: Any) -> "Trainer":
-    """Lightning's Trainer, which counts its processes as we do, whatever Slurm or torchrun say.
+    """Lightning's Trainer, which counts its processes as ``ranks.py`` does.
 
     Raises:
         UserError: Lightning refuses an argument; or the environment has some, which Lightning
             would take for every Trainer, past all checks.
     """
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from pytorch_lightning import Trainer
 
     for name in inspect.signature(Trainer).parameters:
         if os.environ.get(variable := f"PL_TRAINER_{name.upper()}"):
             raise UserError(f"{variable}: unset it, and say trainer.{name}= if it is wanted")
-    plugins = [*arguments.get("plugins", ()), LightningEnvironment()]
+    plugins = [*arguments.get("plugins", ()), cluster_environment()]
     with small_talk_left_out(), refusals_are_ours((ValueError, TypeError)):
         return Trainer(**arguments | {"plugins": plugins})
+
+
+def cluster_environment() -> "ClusterEnvironment":
+    """What Lightning calls whoever has started this process; by itself it sees one in any job."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    match ranks.starter():
+        case ranks.TORCHRUN:
+            return TorchElasticEnvironment()
+        case ranks.SRUN:  # a job that is put back into the queue would begin a new run
+            return SLURMEnvironment(auto_requeue=False)
+        case _:
+            return LightningEnvironment()
 
 
 @contextmanager

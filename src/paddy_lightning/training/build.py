@@ -4,6 +4,7 @@ Below this file nothing knows of the config: every constructor has plain named a
 """
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, assert_never
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -73,7 +74,7 @@ def build(
     module = kind(model, len(class_names), facts=facts)
     if config.start and not from_last:
         start_from(module, config.start)
-    if ranks.local_rank() is not None:
+    if ranks.starter():
         # As the gradients come: otherwise every one is copied before the ranks share it.
         module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     cache = cache_of(config, data.root)
@@ -244,9 +245,19 @@ def make_trainer(
     if config.profile:
         arguments["profiler"] = profiler = EpochProfiler()
         arguments["callbacks"] = [MarkValidation(profiler), *arguments["callbacks"]]
-    if ranks.local_rank() is not None:
+    if ranks.starter():
         # What is frozen gets no gradient; and validation, whose shares are not equally long, must
         # not wait for the others' buffers (FineTune sends them in time).
         arguments["strategy"] = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         arguments["use_distributed_sampler"] = False  # the DataModule shares out by itself
+        ends = LambdaCallback(on_sanity_check_start=end_at_once, on_train_start=end_at_once)
+        arguments["callbacks"] = [*arguments["callbacks"], ends]
     return lightning_trainer(**arguments)
+
+
+def end_at_once(*_: Any) -> None:
+    """Be interrupted by SIGTERM, as before Lightning put in its own way for several ranks.
+
+    That one waits for an answer of the others, which may wait for this one in the midst of a step.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,6 +5,7 @@ from pathlib import Path
 from paddy_lightning.choices import OFF, Schedule
 from paddy_lightning.config import TrainConfig, check_counts, check_split
 from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.ranks import SRUN, started, starter
 from paddy_lightning.runs.trainer import lightning_trainer
 from paddy_lightning.training.trainer_arguments import check_arguments, given, one_device
 
@@ -53,9 +54,11 @@ def _check_augment(config: TrainConfig) -> None:
 def _check_trainer(config: TrainConfig) -> None:
     if not isinstance(config.trainer, dict):
         raise UserError(f"trainer={config.trainer}: give arguments by name, such as {{devices: 2}}")
+    if config.trainer:
+        check_arguments(config.trainer)
+    _check_processes(num_devices(config), int(given(config.trainer).get("num_nodes", 1)))
     if not config.trainer:
         return
-    check_arguments(config.trainer)
     devices = num_devices(config)
     if config.batch_size % devices:
         raise UserError(f"batch_size={config.batch_size}: must divide among {devices} devices")
@@ -64,14 +67,38 @@ def _check_trainer(config: TrainConfig) -> None:
             f"batch_size={config.batch_size}: must be at least 2 for each of {devices} devices"
         )
     arguments = given(config.trainer) | one_device(config.trainer)  # others when they are started
-    arguments.pop("max_time", None)
+    for name in ("max_time", "num_nodes"):
+        arguments.pop(name, None)
     lightning_trainer(logger=False, enable_checkpointing=False, **arguments)
 
 
+def _check_processes(devices: int, nodes: int) -> None:
+    """Refuse other processes than there are devices: of several nodes, all are started outside."""
+    on_each, in_all = started()
+    asked = f"--nnodes={nodes} --nproc-per-node={devices // nodes}"
+    tasks = f"srun --nodes={nodes} --ntasks-per-node={devices // nodes} paddy train ..."
+    if (who := starter()) is None and nodes > 1:
+        raise UserError(
+            f"trainer.num_nodes={nodes}: start it on each of them with torchrun {asked}"
+            " --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 -m paddy_lightning train ..., or once"
+            f" with {tasks}"
+        )
+    if who == SRUN and not on_each:
+        raise UserError(f"srun: say how many processes a node has, such as {tasks}")
+    if who and (on_each, in_all) != (devices // nodes, devices):
+        raise UserError(
+            f"{who}: has started {in_all} processes, {on_each} on this machine, and not"
+            f" {devices}, {devices // nodes} on each: say trainer.devices={on_each}"
+            f" trainer.num_nodes={in_all // on_each}"
+        )
+
+
 def num_devices(config: TrainConfig) -> int:
-    """How many devices ``trainer.devices`` asks for."""
-    devices = given(config.trainer).get("devices", 1)
-    return len(devices) if isinstance(devices, (list, tuple)) else int(devices)
+    """How many devices train together: as many as ``trainer.devices`` asks for, on each node."""
+    told = given(config.trainer)
+    devices = told.get("devices", 1)
+    on_each = len(devices) if isinstance(devices, (list, tuple)) else int(devices)
+    return on_each * int(told.get("num_nodes", 1))
 
 
 def _check_model(config: TrainConfig) -> None:

@@ -148,7 +148,8 @@ class RunLog(pl.Callback):
 
     def _what_diverged(self, trainer: pl.Trainer, step: int, loss: float) -> str:
         digits = "" if trainer.precision == "32-true" else ", or with precision=32-true,"
-        best = f" (start={self.run_dir} takes its best epoch along)" if self.epochs else ""
+        told = f" (start={self.run_dir} takes its best epoch along)"
+        best = told if self.epochs and trainer.is_global_zero else ""
         return (
             f"the loss is {loss} at step {step} (epoch {trainer.current_epoch + 1}): a new run"
             f" with a lower lr={digits} may help{best}; a resume would come to the same"

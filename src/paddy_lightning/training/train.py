@@ -90,10 +90,6 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         table = split_readable(config, data)
         found = None
         if config.lr == FIND:
-            if ranks.local_rank() is not None:
-                raise UserError(
-                    "lr=find: goes with one device; run paddy lr-find, and give its rate"
-                )
             found = _find_lr(config, folder, data, table)["valley"]
             config = replace(config, lr=found)
             log.info("lr=find: %.2e, the valley", found)
@@ -133,7 +129,7 @@ def resume(
 def _resume(told: TrainConfig) -> Summary:
     """Go on with the run that ``told.resume`` names, with what is told beside it."""
     run_dir, config = Path(str(told.resume)), whole_config(told)
-    with nullcontext() if ranks.local_rank() else locked(run_dir):
+    with nullcontext() if ranks.rank() else locked(run_dir):
         earlier = read_summary(run_dir)
         if earlier.get("status") == "done":
             raise UserError(f"{run_dir}: is done; there is nothing to go on with")
@@ -145,7 +141,7 @@ def _resume(told: TrainConfig) -> Summary:
         table = csv_table(run_dir / "pictures.csv")
         refuse_lost(run_dir, presize_all(config, data.root, table["file"]))
         own = read_config(run_dir)
-        if own.data != data.config and not ranks.local_rank():
+        if own.data != data.config and not ranks.rank():
             save_config(run_dir, replace(own, data=data.config))
         config = replace(config, data=data.config)
         return _run(config, run_dir, data, table, earlier, earlier.get("lr_found"))
@@ -178,6 +174,8 @@ def _find_lr(
 ) -> dict[str, float]:
     from paddy_lightning.training import lr_find  # brings matplotlib: few need it
 
+    if ranks.starter():
+        raise UserError("lr=find: goes with one device; run paddy lr-find on it, and give its rate")
     module, datamodule = build(config, data, table, lr_find.Searched)
     set_frozen(module.model.get_submodule("body"), config.freeze_epochs > 0)
     precision = usable_precision(config.precision, config.trainer.get("accelerator"))
@@ -191,7 +189,7 @@ def _find_lr(
 
 def _own_folder(run_dir: str | Path | None) -> AbstractContextManager[Path]:
     """A new run's folder; the ranks after the first leave it to that one."""
-    return nullcontext(Path(run_dir or "")) if ranks.local_rank() else new_run_folder(run_dir)
+    return nullcontext(Path(run_dir or "")) if ranks.rank() else new_run_folder(run_dir)
 
 
 def refuse_devices_in_one_process(config: TrainConfig) -> None:
@@ -200,8 +198,7 @@ def refuse_devices_in_one_process(config: TrainConfig) -> None:
     Raises:
         UserError: They are asked for otherwise.
     """
-    ranks.refuse_torchrun()
-    if num_devices(config) > 1 and ranks.local_rank() is None:
+    if num_devices(config) > 1 and ranks.starter() is None:
         raise UserError(
             "trainer.devices: several are for paddy train, which starts a process for each"
         )
@@ -238,7 +235,8 @@ def _run(
         lr_found: The rate, where ``lr=find`` found it.
     """
     checkpoints = Checkpoints(run_dir)
-    last = checkpoints.to_go_on_from()
+    # The folder that other ranks than the first are told for a new run is nobody's.
+    last = None if earlier is None else checkpoints.to_go_on_from()
     module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
     facts: Any = module.hparams
     run_log = RunLog(run_dir, facts["mean"], facts["std"])
@@ -246,7 +244,7 @@ def _run(
     callbacks = [FineTune(phases_of(config), config.seed), run_log, right, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
-    if ranks.local_rank():  # the first rank keeps the run's folder
+    if ranks.rank():  # the first rank keeps the run's folder
         fit(trainer, module, datamodule, last)
         return {}
     if earlier is None:

@@ -31,7 +31,6 @@ REFUSED = {  # argument -> what to use for it
     "min_epochs": "epochs= and freeze_epochs=",
     "min_steps": "epochs= and freeze_epochs=",
     "model_registry": "start=, which goes on from another run's weights",
-    "num_nodes": "trainer.devices=: a run stays on one machine",
     "overfit_batches": "trainer.limit_train_batches=",
     "plugins": "nothing: they are the run's",
     "precision": "precision=",
@@ -91,6 +90,7 @@ TAKEN: dict[str, tuple[str, Callable[[Any], bool]]] = {  # argument -> its value
     "limit_val_batches": SHARE,
     "log_every_n_steps": ("a number of steps, or 0", lambda value: _is_whole(value, 0)),
     "max_time": ("DAYS:HOURS:MINUTES:SECONDS, such as 00:08:30:00, or {hours: 8}", _is_time),
+    "num_nodes": ("a number of machines", lambda value: _is_whole(value, 1)),
     "num_sanity_val_steps": ("a number of batches, or -1", lambda value: _is_whole(value, -1)),
 }
 ONE_STEP = (  # what a step of the finder has in common with one of training
