@@ -257,6 +257,12 @@ def test_a_read_only_folder(
             ),
             "trainer.deterministic=warn",
         ),
+        (
+            RuntimeError(
+                "[/pytorch/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer"
+            ),
+            "another process of this training has ended",
+        ),
         (MemoryError(), "out of memory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
         (ValueError("No space left on device"), None),

@@ -7,6 +7,7 @@ LESS_MEMORY = (
     "a smaller batch_size= (with trainer.accumulate_grad_batches= for the same steps), size= or"
     " arch= needs less"
 )
+PEER_ENDED = "another process of this training has ended"
 # What torch says -> what to say. Its errors are told apart by their words alone.
 SAID = {
     r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED": (
@@ -27,6 +28,7 @@ SAID = {
         "trainer.deterministic=true: a part of this network cannot be deterministic on this"
         " device; trainer.deterministic=warn makes the others so"
     ),
+    r"gloo/transport/.* Connection|NCCL communicator was aborted|ncclRemoteError": PEER_ENDED,
     r"No space left on device|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+": (
         "the disk is full: make room"
     ),

@@ -29,6 +29,7 @@ from paddy_lightning.atomic import write_json
 from paddy_lightning.cli.launch import needs_ranks, tell_failure
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import TakenError, UserError
+from paddy_lightning.faults import PEER_ENDED
 from paddy_lightning.ranks import rank
 from paddy_lightning.runs.run_folder import locked, save_config, whole_config
 from paddy_lightning.runs.summary import read_summary
@@ -252,12 +253,12 @@ def test_who_has_started_the_processes_counts_them(
     ("told", "trainer", "message"),
     [
         ({}, {"num_nodes": 2}, r"num_nodes=2: start it on each of them with torchrun --nnode"),
-        ({}, {"num_nodes": 3, "devices": 4}, r"once with srun --nodes=3 --ntasks-per-node=4 pyth"),
+        ({}, {"num_nodes": 3, "devices": 4}, r"once with srun --nodes=3 --ntasks-per-node=4 paddy"),
         (torchrun(0, 3, 3), {}, r"^torchrun: has started 3 .*say trainer\.devices=3 .*nodes=1$"),
         (torchrun(1, 2, 1), {"devices": 2}, r"say trainer\.devices=1 trainer\.num_nodes=2$"),
         (torchrun(0, 2, 2), {"num_nodes": 2}, r"say trainer\.devices=2 trainer\.num_nodes=1$"),
         (slurm(0, 4, 2), {"devices": [0, 1]}, r"^srun: .*say trainer\.devices=2 .*num_nodes=2$"),
-        (slurm(0, 2, None), {"num_nodes": 2}, r"^srun: say how many .*--ntasks-per-node=1 python"),
+        (slurm(0, 2, None), {"num_nodes": 2}, r"^srun: say how many .*--ntasks-per-node=1 paddy"),
         (torchrun(0, 4, 2), {"devices": 2, "num_nodes": 2}, None),
         (torchrun(0, 1, 1), {"devices": 2}, None),
         (slurm(0, 1, 1), {"devices": 2}, None),
@@ -299,8 +300,13 @@ def test_the_summary_of_another_process_is_left_alone(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(TakenError):
         tell_failure(tmp_path, "rank 0 failed")
     assert read_summary(tmp_path) == {"status": "running"}
+    for own in ({"status": "running"}, {"status": "failed", "reason": PEER_ENDED}):
+        write_json(tmp_path / "summary.json", own)
+        tell_failure(tmp_path, "rank 1 failed")
+        assert read_summary(tmp_path) == {"status": "failed", "reason": "rank 1 failed"}
+    write_json(tmp_path / "summary.json", {"status": "failed", "reason": "the disk is full"})
     tell_failure(tmp_path, "rank 1 failed")
-    assert read_summary(tmp_path) == {"status": "failed", "reason": "rank 1 failed"}
+    assert read_summary(tmp_path)["reason"] == "the disk is full"
 
 
 def ranks_of(job: Job) -> list[int]:

@@ -17,6 +17,7 @@ from paddy_lightning.cli.children import command_again, flags_again, knobs_again
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.workers import num_cores
 from paddy_lightning.errors import TakenError
+from paddy_lightning.faults import PEER_ENDED
 from paddy_lightning.ranks import starter
 from paddy_lightning.runs.run_folder import locked
 from paddy_lightning.runs.summary import read_summary
@@ -74,18 +75,19 @@ def run_ranks(config: TrainConfig, run_dir: Path) -> None:
         except SignalException:
             raise KeyboardInterrupt from None
         except ChildFailedError as error:
-            reason = tell(error, Path(said))
+            reason = tell(error, Path(said), run_dir)
             with suppress(TakenError):
                 tell_failure(run_dir, reason)
             raise SystemExit(1) from None
 
 
-def tell(error: "ChildFailedError", said: Path) -> str:
+def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str:
     """Tell what the rank that failed first complains of, unless rank 0 has complained itself.
 
     Args:
         error: Of torch's launcher.
         said: Where it has put what the other ranks say.
+        run_dir: The run folder.
 
     Returns:
         The rank, and how it ended.
@@ -97,7 +99,8 @@ def tell(error: "ChildFailedError", said: Path) -> str:
     if failure.exitcode == 130:
         raise KeyboardInterrupt
     how = f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else "failed"
-    if 0 not in error.failures or error.failures[0].exitcode not in COMPLAINED:
+    has_complained = 0 in error.failures and error.failures[0].exitcode in COMPLAINED
+    if not has_complained or lacks_reason(run_dir):
         for complaint in said.glob(f"*/*/{rank}/stderr.log"):
             print(complaint.read_text(), file=sys.stderr, end="")
         if failure.exitcode not in COMPLAINED:
@@ -111,7 +114,14 @@ def tell_failure(run_dir: Path, reason: str) -> None:
     Raises:
         TakenError: Another process trains there, and these ranks were refused.
     """
-    if read_summary(run_dir).get("status") in ("running", "interrupted"):
+    if lacks_reason(run_dir):
         with locked(run_dir):
             summary = read_summary(run_dir) | {"status": "failed", "reason": reason}
             write_json(run_dir / "summary.json", summary)
+
+
+def lacks_reason(run_dir: Path) -> bool:
+    """Whether a run has ended without its first rank knowing why."""
+    summary = read_summary(run_dir)
+    unaware = summary.get("status") in ("running", "interrupted")
+    return unaware or summary.get("reason") == PEER_ENDED
