@@ -3,7 +3,7 @@
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from paddy_lightning.data.demo import CLASS_NAMES, draw_leaf
+from paddy_lightning.data.leaves import CLASS_NAMES, draw_leaf
 
 PLACE = Path("benchmarks/.pictures")
 TRAIN, VALID = 256, 128

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
-from paddy_lightning.data.demo import CLASS_NAMES, draw_leaf, generate
+from paddy_lightning.data.demo import generate
+from paddy_lightning.data.leaves import CLASS_NAMES, draw_leaf
 
 
 @pytest.fixture(scope="module")
