@@ -91,7 +91,16 @@ def test_what_is_taken_works(stripes: Path, tmp_path: Path, name: str) -> None:
     finally:
         torch.backends.cudnn.benchmark = flags[0]
         torch.use_deterministic_algorithms(flags[1])
-    found = evaluate_best(checkpoints.best, module, datamodule, table, config, tmp_path)
+    found = evaluate_best(
+        checkpoints.best,
+        module,
+        datamodule,
+        table,
+        tmp_path,
+        "32-true",
+        one_device(config.trainer),
+        False,
+    )
     assert 0 <= found["error_rate"] <= 1 and len(log.epochs) == 1
 
 
@@ -184,7 +193,16 @@ def test_the_last_evaluation_is_on_the_device_that_trained(
     best = tmp_path / "best.ckpt"
     facts = {"class_names": data.train["label"].unique().tolist()}
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": facts, "epoch": 0}, best)
-    evaluate_best(best, module, datamodule, table, config, tmp_path)
+    evaluate_best(
+        best,
+        module,
+        datamodule,
+        table,
+        tmp_path,
+        config.precision,
+        one_device(config.trainer),
+        config.tta,
+    )
     assert (told[0]["accelerator"], told[0]["devices"]) == ("gpu", [3])
 
 

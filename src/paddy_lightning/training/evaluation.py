@@ -1,6 +1,8 @@
 """The best checkpoint of a run on its validation pictures: errors, and a row a picture."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -8,13 +10,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from paddy_lightning.choices import Tta
-from paddy_lightning.config import TrainConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
 from paddy_lightning.runs.summary import Summary
-from paddy_lightning.training.trainer_arguments import one_device
 
 
 def evaluate_best(
@@ -22,15 +22,28 @@ def evaluate_best(
     module: Classifier,
     datamodule: PaddyDataModule,
     table: pd.DataFrame,
-    config: TrainConfig,
     run_dir: Path,
+    precision: str,
+    device: Mapping[str, Any],
+    tta: bool,
 ) -> Summary:
-    """``evaluate`` of the best checkpoint, and its epoch."""
+    """``evaluate`` of the best checkpoint, and its epoch.
+
+    Args:
+        best: The checkpoint.
+        module: Takes its weights.
+        datamodule: Of the pictures.
+        table: The pictures, split.
+        run_dir: The run folder.
+        precision: As in training.
+        device: Lightning's ``accelerator`` and ``devices`` for one of them.
+        tta: Whether the datamodule gives augmented views as well.
+    """
     checkpoint = torch.load(best, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
-    views = predict_views(module, datamodule, config.precision, one_device(config.trainer))
+    views = predict_views(module, datamodule, precision, device)
     class_names = checkpoint["hyper_parameters"]["class_names"]
-    found = evaluate(table[table["is_valid"]], views, class_names, config.tta, run_dir)
+    found = evaluate(table[table["is_valid"]], views, class_names, tta, run_dir)
     return found | {"best_epoch": checkpoint["epoch"] + 1}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
@@ -71,21 +70,21 @@ def fit(
     return True
 
 
-def stopped_early(config: TrainConfig, epochs: int) -> Summary:
+def stopped_early(max_time: Any, epochs: int, all_epochs: int) -> Summary:
     """The status of a run whose time was over, and the reason.
 
     Args:
-        config: Every knob.
+        max_time: As it was told.
         epochs: How many were trained, of all starts together.
+        all_epochs: How many the schedule has.
 
     Raises:
-        UserError: None, so there is nothing to use.
+        UserError: None were, so there is nothing to use.
     """
-    told, all_epochs = config.trainer["max_time"], config.epochs + config.freeze_epochs
     if not epochs:
         raise UserError(
-            f"trainer.max_time={told}: was over before the first epoch's end, and nothing is"
+            f"trainer.max_time={max_time}: was over before the first epoch's end, and nothing is"
             " trained; give more time, or make epochs shorter with trainer.limit_train_batches="
         )
-    reason = f"trainer.max_time={told} was over after {epochs} of {all_epochs} epochs"
+    reason = f"trainer.max_time={max_time} was over after {epochs} of {all_epochs} epochs"
     return {"status": STOPPED, "reason": reason}

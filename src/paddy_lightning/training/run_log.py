@@ -14,7 +14,6 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from paddy_lightning.atomic import written_whole
-from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.datamodule import Batch
 from paddy_lightning.errors import DivergedError
 from paddy_lightning.insight.show import mosaic
@@ -168,11 +167,11 @@ def was_skipped(trainer: pl.Trainer) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in state)
 
 
-def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summary) -> None:
+def log_hyperparameters(trainer: pl.Trainer, knobs: dict[str, Any], summary: Summary) -> None:
     """The flat knobs and the final metrics, for TensorBoard's comparison of runs."""
-    knobs = {k: v for k, v in plain(config).items() if isinstance(v, (str, int, float))}
-    knobs = {k: printable(v) if isinstance(v, str) else v for k, v in knobs.items()}
-    knobs |= {name: "x".join(map(str, plain(config)[name])) for name in ("presize", "size")}
+    flat = {k: v for k, v in knobs.items() if isinstance(v, (str, int, float))}
+    flat = {k: printable(v) if isinstance(v, str) else v for k, v in flat.items()}
+    flat |= {name: "x".join(map(str, knobs[name])) for name in ("presize", "size")}
     names = (
         *("error_rate", "error_low", "error_high", "tta_error_rate", "valid_loss", "macro_f1"),
         *("seconds", "images_per_second", "num_parameters"),
@@ -181,6 +180,6 @@ def log_hyperparameters(trainer: pl.Trainer, config: TrainConfig, summary: Summa
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             found = {f"final/{k}": v for k, v in metrics.items() if v is not None}
-            logger.log_hyperparams(knobs, found, step=trainer.global_step)
+            logger.log_hyperparams(flat, found, step=trainer.global_step)
             logger.finalize("success")
             Path(logger.log_dir, logger.NAME_HPARAMS_FILE).unlink(missing_ok=True)  # an empty one

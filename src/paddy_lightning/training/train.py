@@ -13,7 +13,7 @@ import pandas as pd
 from paddy_lightning import ranks
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import DataConfig
-from paddy_lightning.config import FIND, TrainConfig
+from paddy_lightning.config import FIND, TrainConfig, plain
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
@@ -58,6 +58,7 @@ from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.max_time import fit, stopped_early
 from paddy_lightning.training.profiling import EpochProfiler, write_profile
 from paddy_lightning.training.run_log import RunLog, log_hyperparameters
+from paddy_lightning.training.trainer_arguments import one_device
 
 log = logging.getLogger(__name__)
 NAMED = 3  # changed files in a warning
@@ -255,13 +256,15 @@ def _run(
     with summarised(run_dir, summary), told_of_changes(datamodule):
         in_time = fit(trainer, module, datamodule, last)
         right.write()
-        end = {} if in_time else stopped_early(config, len(run_log.epochs))
-        summary |= evaluate_best(checkpoints.best, module, datamodule, table, config, run_dir)
+        told = (config.trainer.get("max_time"), len(run_log.epochs), summary["epochs"])
+        end = {} if in_time else stopped_early(*told)
+        how = (config.precision, one_device(config.trainer), config.tta)
+        summary |= evaluate_best(checkpoints.best, module, datamodule, table, run_dir, *how)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
         write_json(run_dir / "summary.json", summary)
         summary |= write_interpretation(run_dir).summary
-        log_hyperparameters(trainer, config, summary)
+        log_hyperparameters(trainer, plain(config), summary)
         summary |= end
     if summary["status"] == "done":
         checkpoints.last.unlink()
