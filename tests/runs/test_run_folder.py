@@ -1,6 +1,7 @@
 """A run folder is one run's, one process's, and right from wherever it is read."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.cli.children import child_environment
@@ -27,7 +29,7 @@ from paddy_lightning.runs.run_folder import (
     save_config,
     whole_config,
 )
-from paddy_lightning.runs.summary import command, read_summary
+from paddy_lightning.runs.summary import command, read_summary, summarised
 from paddy_lightning.training.train import find_lr, resume, train
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -192,3 +194,15 @@ def test_the_command_is_what_was_typed(
     monkeypatch.setenv("PADDY_COMMAND", "paddy train data.root=P")
     assert command() == "paddy train data.root=P"
     assert "PADDY_COMMAND" not in child_environment()  # a sweep's job is a command of its own
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c(tmp_path: Path) -> None:
+    """Not a full disk, which is what torch makes of it."""
+
+    class Interrupted(io.BytesIO):
+        def write(self, content: Any) -> int:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), summarised(tmp_path, {}):
+        torch.save({"weights": torch.zeros(1000)}, Interrupted())
+    assert read_summary(tmp_path)["status"] == "interrupted"

@@ -26,7 +26,7 @@ from paddy_lightning.training.check import num_devices
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-COMPLAINED = (1, 2)  # exit codes of a rank that has said why
+COMPLAINED = {1, 2}  # exit codes of a rank that has said why
 
 
 def needs_ranks(config: TrainConfig) -> bool:
@@ -75,14 +75,16 @@ def run_ranks(config: TrainConfig, run_dir: Path) -> None:
         except SignalException:
             raise KeyboardInterrupt from None
         except ChildFailedError as error:
-            reason = tell(error, Path(said), run_dir)
-            with suppress(TakenError):
-                tell_failure(run_dir, reason)
+            if reason := tell(error, Path(said), run_dir):
+                with suppress(TakenError):
+                    tell_failure(run_dir, reason)
             raise SystemExit(1) from None
 
 
-def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str:
+def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
     """Tell what the rank that failed first complains of, unless rank 0 has complained itself.
+
+    Of a rank that was killed in any case: what rank 0 then says is of a lost connection.
 
     Args:
         error: Of torch's launcher.
@@ -90,7 +92,7 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str:
         run_dir: The run folder.
 
     Returns:
-        The rank, and how it ended.
+        Which rank failed and how; None where rank 0 has told it.
 
     Raises:
         KeyboardInterrupt: It was interrupted.
@@ -98,23 +100,25 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str:
     rank, failure = error.get_first_failure()
     if failure.exitcode == 130:
         raise KeyboardInterrupt
-    how = f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else "failed"
-    has_complained = 0 in error.failures and error.failures[0].exitcode in COMPLAINED
-    if not has_complained or lacks_reason(run_dir):
-        for complaint in said.glob(f"*/*/{rank}/stderr.log"):
-            print(complaint.read_text(), file=sys.stderr, end="")
-        if failure.exitcode not in COMPLAINED:
-            print(f"error: rank {rank} {how}", file=sys.stderr)
-    return f"rank {rank} {how}"
+    exit_codes = {failure.exitcode, error.failures[0].exitcode if 0 in error.failures else None}
+    if exit_codes <= COMPLAINED and not lacks_reason(run_dir):
+        return None
+    for complaint in said.glob(f"*/*/{rank}/stderr.log"):
+        print(complaint.read_text(), file=sys.stderr, end="")
+    if failure.exitcode in COMPLAINED:
+        return f"rank {rank} failed"
+    ended = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+    print(f"error: rank {rank} was ended by {ended}", file=sys.stderr)
+    return f"rank {rank} was ended by {ended}"
 
 
 def tell_failure(run_dir: Path, reason: str) -> None:
-    """Write down what the first rank could not, or took for an interruption: another's failure.
+    """Write down what the first rank could not, or took for something else: another's failure.
 
     Raises:
         TakenError: Another process trains there, and these ranks were refused.
     """
-    if lacks_reason(run_dir):
+    if read_summary(run_dir).get("status") in ("running", "interrupted", "failed"):
         with locked(run_dir):
             summary = read_summary(run_dir) | {"status": "failed", "reason": reason}
             write_json(run_dir / "summary.json", summary)

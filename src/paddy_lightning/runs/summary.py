@@ -54,17 +54,24 @@ def summarised(run_dir: Path, summary: Summary) -> Iterator[Summary]:
     write("running")
     try:
         yield summary
-    except (KeyboardInterrupt, SystemExit):
-        write("interrupted")
-        log.info("interrupted; go on with: %s", resuming(run_dir))
-        raise KeyboardInterrupt from None
     except BaseException as error:
+        if interrupted(error):
+            write("interrupted")
+            log.info("interrupted; go on with: %s", resuming(run_dir))
+            raise KeyboardInterrupt from None
         write("failed", reason=sentence_of(error) or f"{type(error).__name__}: {error}")
         may_go_on = not isinstance(error, DivergedError)
         if may_go_on and (run_dir / "checkpoints" / "last.ckpt").exists():
             log.info("what is done is kept; go on with: %s", resuming(run_dir))
         raise
     write("done" if summary["status"] == "running" else summary["status"])
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or what became of it: within ``torch.save`` a RuntimeError."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        error = error.__context__
+    return error is not None
 
 
 def resuming(run_dir: str | Path) -> str:
