@@ -31,7 +31,7 @@ from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.training.fine_tune import FineTune
-from paddy_lightning.training.profiling import PARTS, EpochProfiler
+from paddy_lightning.training.profiling import PARTS, EpochProfiler, advice
 from paddy_lightning.training.run_log import RunLog
 from paddy_lightning.training.train import told_of_changes, train
 
@@ -354,4 +354,4 @@ def test_a_profile_of_a_run(
     assert parts["share"].sum() == pytest.approx(1)
     epochs = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert parts["seconds"].sum() * len(epochs) < seconds
-    assert "is the network itself" in caplog.text or "is waiting for data" in caplog.text
+    assert advice(parts.reset_index(), num_workers=0, has_cache=True) in caplog.text
