@@ -21,10 +21,8 @@ def main() -> None:
         print(__version__)
     elif name not in COMMANDS:
         known = ", ".join(COMMANDS)
-        print(
-            f"error: {name}: no such command{nearest(name, COMMANDS)}; there is {known}",
-            file=sys.stderr,
-        )
+        told = f"{name}: no such command (there is {known}){nearest(name, COMMANDS)}"
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(2)
     else:
         from paddy_lightning.cli.command_line import run_command  # with Hydra
