@@ -25,6 +25,7 @@ from paddy_lightning.choices import Resize
 from paddy_lightning.data.cache import Cache, default_place
 from paddy_lightning.data.listing import list_images
 from paddy_lightning.data.presize import Presize, open_whole
+from paddy_lightning.data.room import locked
 from paddy_lightning.errors import UserError
 from paddy_lightning.training.train import train
 
@@ -304,11 +305,13 @@ def test_jobs_side_by_side_keep_to_the_limit(root: Path, monkeypatch: pytest.Mon
     with ProcessPoolExecutor(3) as pool:
         jobs = [pool.submit(_fill_as, root, way, limit) for way in [*ways, Presize((40, 48))]]
         while not all(job.done() for job in jobs):
-            with suppress(FileNotFoundError):  # cleared since it was listed
+            # Or one could be cleared, and another take its room, between two looks.
+            with suppress(OSError), locked(root.parent / "cache"):
                 sizes = [path.stat().st_size for path in root.parent.glob("cache/*/*.pixels")]
                 most = max(most, sum(sizes))
+            time.sleep(0.002)
     assert [job.exception() for job in jobs] == [None] * 3
-    assert 90 * PICTURE < most <= limit
+    assert 60 * PICTURE < most <= limit  # more than one of them would take alone
 
 
 def test_what_is_being_read_is_not_cleared(root: Path, files: pd.Series) -> None:
