@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo data test slow faults notebook docs bench lock clean
+.PHONY: help install demo data test slow faults test-oldest test-colab notebook docs bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,7 +22,7 @@ COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --upgrade 
 	$(foreach name,torch torchvision jinja2 mpmath networkx sympy,--no-emit-package $(name))
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 install: .venv/installed ## set up .venv with everything, the demo's weights and the tests' tools
 
@@ -54,6 +54,17 @@ slow: install ## the tests of minutes: families of archs, random kills, the note
 faults: install ## kill training, filling of the cache, predicting and sweeps, 51 times in all
 	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
 
+test-oldest: ## the tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
+	.venv-oldest/bin/pytest $(SIDE_BY_SIDE)
+
+test-colab: ## the tests with the versions that Colab has
+	$(PYTHON) -m venv .venv-colab
+	.venv-colab/bin/python -m pip install --quiet --constraint requirements-colab.txt --editable '.[demo,dev]'
+	.venv-colab/bin/pytest $(SIDE_BY_SIDE)
+
 notebook: install ## run notebooks/road_to_the_top.ipynb from top to bottom, and keep what comes out
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 \
 		--ExecutePreprocessor.record_timing=False notebooks/road_to_the_top.ipynb
@@ -70,10 +81,10 @@ bench: install ## measure against fastai, Kornia in sequence and the bare model
 
 lock: ## choose the versions of both lock files anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
-	$(COMPILE) --extra demo --output-file requirements.lock
-	$(COMPILE) --extra demo --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+	$(COMPILE) --extra demo --extra kaggle --output-file requirements.lock
+	$(COMPILE) --extra demo --extra kaggle --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 	rm .overrides
 
 clean: ## remove .venv, the drawn data and the caches; outputs/ stays
-	rm -rf .venv data/demo benchmarks/.pictures benchmarks/.venv build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-colab data/demo benchmarks/.pictures benchmarks/.venv build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def kaggle_api(competition: str) -> Iterator[Any]:
     place = token_place()
     if place is None:
         raise UserError(f"Kaggle wants a token, and there is none: {KEEP}")
+    if find_spec("kaggle") is None:
+        raise UserError("Kaggle's own package is not installed: pip install 'kaggle>=2.0.2' six")
     from paddy_lightning.kaggle.session import patient_clients
 
     with explained(competition, place), redirect_stdout(io.StringIO()):
