@@ -86,7 +86,9 @@ def flipped_bits() -> bytes:
 
 def damaged_avif() -> bytes:
     """Sound in its header, and not in its pixels; its decoder raises what others do not."""
-    return encoded(rgb(), "AVIF")[:-40] + bytes(40)
+    data = encoded(rgb(), "AVIF")
+    pixels = data.index(b"mdat") + 16
+    return data[:pixels] + bytes(len(data) - pixels)
 
 
 def big_text() -> bytes:

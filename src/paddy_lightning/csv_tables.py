@@ -27,11 +27,10 @@ def read_table(path: Path, **options: Any) -> pd.DataFrame:
         UserError: There is none, or it is not such a table.
     """
     try:
-        table = pd.read_csv(
+        if b"\0" in path.read_bytes():  # as UTF-16 has; pandas 2 ends a value there
+            raise ValueError("it is not text in UTF-8; save it so")
+        return pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape", **options
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a table ({error})") from error
-    if any("\0" in name for name in table.columns):
-        raise UserError(f"{path}: cannot be read as a table (it is not in UTF-8; save it so)")
-    return table

@@ -142,7 +142,7 @@ def test_a_cut_download_goes_on(desk: Desk) -> None:
     result = desk.type("download")
     assert result.returncode == 0 and not result.stderr, result.stderr
     starts = [sought for path, _, sought in desk.kaggle.seen if path.startswith("/store")]
-    assert starts == ["", "bytes=0-", f"bytes={CHUNK}-", f"bytes={3 * CHUNK}-"]
+    assert starts == ["", "", f"bytes={CHUNK}-", f"bytes={3 * CHUNK}-"]
     assert (desk.folder / "data" / NAME / "train.csv").is_file()
 
 
@@ -153,7 +153,8 @@ def test_a_download_that_stays_cut_goes_on_with_the_next_command(desk: Desk) -> 
         f"{NAME}: the download broke off (ChunkedEncodingError) after 0.0021 of 0.00438 GB;"
         " the same command goes on from there",
     )
-    assert (desk.folder / "data" / f"{NAME}.zip.part").stat().st_size == 2 * CHUNK
+    (part,) = (desk.folder / "data").glob(f"{NAME}.zip.*.part")
+    assert part.stat().st_size == 2 * CHUNK
     result = desk.type("download")
     assert result.returncode == 0, result.stderr
     assert desk.kaggle.seen[-1][2] == f"bytes={2 * CHUNK}-"

@@ -7,10 +7,9 @@ with its prints kept back. They could also hold the token, which no line of ours
 import io
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle.errors import (
-    GIGABYTE,
     KEEP,
     TRIES,
     check_room,
@@ -46,12 +44,17 @@ def kaggle_api(competition: str) -> Iterator[Any]:
     from paddy_lightning.kaggle.session import patient_clients
 
     with explained(competition, place), redirect_stdout(io.StringIO()):
-        with patient_clients(tries=1):  # what goes wrong in here is swallowed
-            import kaggle
+        with patient_clients(tries=1), suppress(Exception, SystemExit):
+            import kaggle  # newer ones swallow what goes wrong in here
         with patient_clients(TRIES):
             try:
+                import kaggle
+
                 kaggle.api.authenticate()
-            except SystemExit:
+            except (SystemExit, ValueError) as error:
+                # Of a kaggle.json that is none, older ones say "Error: Missing username".
+                if isinstance(error, ValueError) and "Missing" not in str(error):
+                    raise
                 raise UserError(wrong_token(place)) from None
             # VERBOSE=true in the environment would have every header printed.
             kaggle.api.args = [word for word in kaggle.api.args if word != "--verbose"]
@@ -96,36 +99,21 @@ def check_name(competition: str) -> None:
 def fetch_archive(api: Any, competition: str, archive: Path) -> None:
     """Download all files of a competition as one zip; what is cut goes on where it stopped.
 
-    The parts of the package's ``competition_download_files``, which by itself does not look for
-    room on the disk, and cannot be told how often to try.
-
     Raises:
-        UserError: The download broke off; the next one goes on from there.
+        UserError: There is no room for it, or it broke off; the next one goes on from there.
     """
     from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
-    from requests import RequestException
 
-    part = archive.with_name(f"{archive.name}.part")
+    from paddy_lightning.kaggle.resumable import fetch, have, length, part_of
+
     request = ApiDownloadDataFilesRequest()
     request.competition_name = competition
     with api.build_kaggle_client() as client:
-        files = client.competitions.competition_api_client
-        response = files.download_data_files(request)
-        size, have = int(response.headers.get("Content-Length", 0)), _size(part)
+        response = client.competitions.competition_api_client.download_data_files(request)
         # Pictures hardly shrink in a zip, so that unpacking needs about as much again.
-        check_room(archive.parent, 2 * size - have, f"downloading and unpacking {competition}")
-        quiet = not sys.stderr.isatty()
-        try:
-            api.download_file(
-                response, str(part), client.http_client(), quiet, resume=True, max_retries=TRIES - 1
-            )
-        except (RequestException, ValueError) as error:
-            raise UserError(
-                f"{competition}: the download broke off ({type(error).__name__}) after"
-                f" {_size(part) / GIGABYTE:.3g} of {size / GIGABYTE:.3g} GB; the same command goes"
-                " on from there"
-            ) from error
-    part.replace(archive)
+        need = 2 * length(response) - have(part_of(response, archive))
+        check_room(archive.parent, need, f"downloading and unpacking {competition}")
+        fetch(response, archive, competition)
 
 
 def submissions_left(api: Any, competition: str) -> int | None:
@@ -134,7 +122,12 @@ def submissions_left(api: Any, competition: str) -> int | None:
     Raises:
         UserError: None are left.
     """
-    limits = api.competition_get_submission_limits(competition)
+    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+    request = ApiGetSubmissionLimitsRequest()
+    request.competition_name = competition
+    with api.build_kaggle_client() as client:
+        limits = client.competitions.competition_api_client.get_submission_limits(request)
     if limits.num_allowed_now == 0 and limits.num_total == 0:
         return None
     if limits.num_allowed_now == 0:
@@ -249,7 +242,3 @@ def wait_for_score(api: Any, submission: int, seconds: float) -> Any:
 
 def _hours_to_midnight() -> int:
     return 24 - datetime.now(UTC).hour
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
