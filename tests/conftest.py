@@ -5,15 +5,20 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests share the cores by process
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import forks
 import numpy as np
 import pytest
+from desk import CHUNK, NAME, Desk
 from hypothesis import settings
+from kaggle_server import Kaggle, serve
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -103,4 +108,55 @@ def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
             timeout=300,
         )
 
+    return run
+
+
+@pytest.fixture
+def desk(tmp_path: Path, competition: bytes) -> Iterator[Desk]:
+    kaggle = Kaggle(archive=competition)
+    server = serve(kaggle)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    yield Desk(tmp_path / "work", kaggle)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def competition(stripes: Path) -> bytes:
+    """The competition's zip: the striped pictures in Kaggle's layout, and some megabytes more."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(stripes.rglob("*.*")):
+            archive.write(file, file.relative_to(stripes).as_posix())
+        rows = (f"{file.name},{file.parent.name}" for file in stripes.glob("train_images/*/*"))
+        archive.writestr("more.bin", np.random.default_rng(0).bytes(4 * CHUNK))
+        archive.writestr("train.csv", "image_id,label\n" + "\n".join(sorted(rows)) + "\n")
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has predicted the test pictures."""
+    from small import small
+
+    from paddy_lightning.config import PredictConfig
+    from paddy_lightning.prediction.predict import run_predict
+    from paddy_lightning.training.train import train
+
+    folder = tmp_path_factory.mktemp("outputs") / "run"
+    train(small(stripes, epochs=1), folder)
+    run_predict(PredictConfig(str(folder)))
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, desk: Desk, stripes: Path) -> Path:
+    """The same, of the files that lie where it is downloaded to them."""
+    place = desk.folder / "data" / NAME
+    place.parent.mkdir()
+    place.symlink_to(stripes)
+    run = shutil.copytree(finished, desk.folder / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(stripes), str(place)))
     return run

@@ -46,6 +46,9 @@ class Kaggle:
         seen: Every (path, token, range) that came.
         uploads: The files that were put, by address.
         submissions: What was submitted.
+        statuses: What a data set says of itself, one after the other; the last stays.
+        data_sets: The files of every version, by the data set's name.
+        notebooks: What was saved.
     """
 
     archive: bytes = b""
@@ -66,6 +69,9 @@ class Kaggle:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
     submissions: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=lambda: ["BLOBS_RECEIVED", "READY"])
+    data_sets: dict[str, list[list[str]]] = field(default_factory=dict)
+    notebooks: list[dict[str, Any]] = field(default_factory=list)
     port: int = 0
 
 
@@ -197,3 +203,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _get_submission(self, told: dict[str, Any]) -> None:
         scores = self.kaggle.scores
         self._answer({"ref": told["ref"]} | (scores.pop(0) if len(scores) > 1 else scores[0]))
+
+    def _start_blob_upload(self, told: dict[str, Any]) -> None:
+        self._start_submission_upload({"fileName": told["name"]})
+
+    def _create_dataset(self, told: dict[str, Any]) -> None:
+        self._new_version(f"{told['ownerSlug']}/{told['slug']}", told)
+
+    def _create_dataset_version(self, told: dict[str, Any]) -> None:
+        self._new_version(f"{told['ownerSlug']}/{told['datasetSlug']}", told["body"])
+
+    def _new_version(self, name: str, told: dict[str, Any]) -> None:
+        versions = self.kaggle.data_sets.setdefault(name, [])
+        versions.append([file["token"] for file in told["files"]])
+        self._answer({"ref": name, "url": f"https://www.kaggle.com/datasets/{name}"})
+
+    def _get_dataset_status(self, told: dict[str, Any]) -> None:
+        if f"{told['ownerSlug']}/{told['datasetSlug']}" not in self.kaggle.data_sets:
+            self._answer({"code": 403, "message": "Permission denied"}, 403)
+            return
+        statuses = self.kaggle.statuses
+        self._answer({"status": statuses.pop(0) if len(statuses) > 1 else statuses[0]})
+
+    def _save_kernel(self, told: dict[str, Any]) -> None:
+        self.kaggle.notebooks.append(told)
+        address = f"https://www.kaggle.com/code/{told['slug']}"
+        self._answer({"ref": told["slug"], "url": address, "versionNumber": 1})

@@ -92,7 +92,7 @@ def test_the_commands_of_one_run_run(workplace: Path) -> None:
         named = dict(zip(("outputs/A", "outputs/B"), map(str, runs[-2:]), strict=False))
         named |= {"outputs/RUN": str(runs[0])} if runs else {}
         named |= {"outputs/sweeps/SWEEP": "outputs", "FILE_OR_FOLDER": "PICTURES"}
-        if command.split()[1] in ("download", "submit"):  # need a token: tests of their own
+        if command.split()[1] in ("download", "submit", "push"):  # need a token: tests of their own
             continue
         for name, real in named.items():
             command = command.replace(name, real)
@@ -100,7 +100,7 @@ def test_the_commands_of_one_run_run(workplace: Path) -> None:
         told = script(workplace, in_small(command), check=not survey)
         assert not survey or "sizes (height x width)" in told.stdout
         done.append(command.split()[1])
-    expected = {"survey", "lr-find", "train", "predict", "interpret", "compare"}
+    expected = {"survey", "lr-find", "train", "predict", "interpret", "compare", "bundle"}
     assert set(done) == expected and len(done) >= 8
 
 

@@ -173,9 +173,38 @@ class SubmitConfig:
         read_values(self)
 
 
+@dataclass
+class BundleConfig:
+    """All that ``paddy bundle`` can be told."""
+
+    run: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)", PATH)
+    output: str | None = knob(None, "folder of the bundle; null: bundle/ in the run folder", PATH)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+@dataclass
+class PushConfig:
+    """All that ``paddy push`` can be told."""
+
+    bundle: str | None = knob(None, "the folder that paddy bundle wrote (required)", PATH)
+    competition: str | None = knob(
+        None, "whose test pictures the notebook predicts; null: those of the run's data"
+    )
+    name: str | None = knob(None, "of the data set on Kaggle; null: COMPETITION-bundle")
+    gpu: bool = knob(True, "the notebook has a GPU")
+    wait: float = knob(600, "seconds that Kaggle may take to unpack the data set")
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
 CONFIGS = (
     *(TrainConfig, SurveyConfig, PredictConfig, InterpretConfig, CompareConfig),
-    *(DownloadConfig, SubmitConfig),
+    *(DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
 )
 
 

@@ -7,111 +7,13 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from conftest import PADDY, ROOT
-from kaggle_server import STARTUP, TOKEN, Kaggle, serve
-from small import small
+from desk import CHUNK, NAME, Desk, one_sentence
+from kaggle_server import TOKEN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from paddy_lightning.config import PredictConfig
-from paddy_lightning.prediction.predict import run_predict
-from paddy_lightning.training.train import train
-
-NAME = "paddy-disease-classification"
-CHUNK = 2**20  # bytes that the package writes at a time; what a cut leaves of one is lost
-Result = subprocess.CompletedProcess[str]
-
-
-@dataclass
-class Desk:
-    """A user's folder with nothing in it, and a Kaggle to talk to."""
-
-    folder: Path
-    kaggle: Kaggle
-    timeout: float = 20
-    stdin: int = subprocess.DEVNULL
-
-    def type(self, *words: object, **changes: str | None) -> Result:
-        """Type a command here; a change of None takes a variable out of the environment."""
-        startup = self.folder.parent / "startup"
-        startup.mkdir(exist_ok=True)
-        text = STARTUP.format(port=self.kaggle.port, timeout=self.timeout)
-        (startup / "sitecustomize.py").write_text(text)
-        home = self.folder.parent / "home"
-        path = [str(startup), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        own = {key: value for key, value in os.environ.items() if not key.startswith("KAGGLE")}
-        own |= {"HOME": str(home), "KAGGLE_CONFIG_DIR": str(home / "config")}
-        own |= {"PYTHONPATH": os.pathsep.join(path), "HF_HUB_OFFLINE": "1"}
-        changed: dict[str, str | None] = {"KAGGLE_API_TOKEN": TOKEN, **changes}
-        own |= {key: value for key, value in changed.items() if value is not None}
-        name, *arguments = map(str, words)
-        return subprocess.run(
-            [*PADDY, name, *arguments],
-            cwd=self.folder,
-            env=own,
-            stdin=self.stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-
-@pytest.fixture
-def desk(tmp_path: Path, competition: bytes) -> Iterator[Desk]:
-    kaggle = Kaggle(archive=competition)
-    server = serve(kaggle)
-    (tmp_path / "home").mkdir()
-    (tmp_path / "work").mkdir()
-    yield Desk(tmp_path / "work", kaggle)
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def competition(stripes: Path) -> bytes:
-    """The competition's zip: the striped pictures in Kaggle's layout, and some megabytes more."""
-    packed = BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(stripes.rglob("*.*")):
-            archive.write(file, file.relative_to(stripes).as_posix())
-        rows = (f"{file.name},{file.parent.name}" for file in stripes.glob("train_images/*/*"))
-        archive.writestr("more.bin", np.random.default_rng(0).bytes(4 * CHUNK))
-        archive.writestr("train.csv", "image_id,label\n" + "\n".join(sorted(rows)) + "\n")
-    return packed.getvalue()
-
-
-@pytest.fixture(scope="module")
-def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has predicted the test pictures."""
-    folder = tmp_path_factory.mktemp("outputs") / "run"
-    train(small(stripes, epochs=1), folder)
-    run_predict(PredictConfig(str(folder)))
-    return folder
-
-
-@pytest.fixture
-def run(finished: Path, desk: Desk, stripes: Path) -> Path:
-    """The same, of the files that lie where it is downloaded to them."""
-    place = desk.folder / "data" / NAME
-    place.parent.mkdir()
-    place.symlink_to(stripes)
-    run = shutil.copytree(finished, desk.folder / "run")
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace(str(stripes), str(place)))
-    return run
-
-
-def one_sentence(result: Result, said: str) -> None:
-    assert result.returncode == 1, (result.stdout, result.stderr)
-    assert said in result.stderr and "Traceback" not in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    assert TOKEN not in result.stdout + result.stderr
 
 
 def test_download(desk: Desk, stripes: Path) -> None:
@@ -431,7 +333,7 @@ REFUSALS: dict[str, tuple[dict[str, list[tuple[int, str]]], str]] = {
     ),
     "upload fails": (
         {"upload": [(400, "")] * 9},
-        f"{NAME}: the upload failed (HTTP 400), and nothing was submitted; try again later",
+        f"{NAME}: the upload failed (HTTP 400), and nothing was sent; try again later",
     ),
     "out of order": (
         {"CreateSubmission": [(500, "")] * 9},

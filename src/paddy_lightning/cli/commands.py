@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from paddy_lightning.config import (
+    BundleConfig,
     CompareConfig,
     DownloadConfig,
     InterpretConfig,
     PredictConfig,
+    PushConfig,
     SubmitConfig,
     SurveyConfig,
     TrainConfig,
@@ -110,6 +112,20 @@ def submit(config: SubmitConfig, run_dir: Path) -> None:
     run_submit(config)
 
 
+def bundle(config: BundleConfig, run_dir: Path) -> None:
+    """Write the folder beside the run unless ``output=`` says otherwise."""
+    from paddy_lightning.kaggle.bundle import run_bundle
+
+    run_bundle(config)
+
+
+def push(config: PushConfig, run_dir: Path) -> None:
+    """Upload the data set, and have Kaggle run the notebook."""
+    from paddy_lightning.kaggle.push import run_push
+
+    run_push(config)
+
+
 COMMANDS = {  # in the order of a day
     "download": Command("fetch a competition's files from Kaggle", DownloadConfig, download),
     "survey": Command("look at the data before training on it", SurveyConfig, survey),
@@ -123,6 +139,10 @@ COMMANDS = {  # in the order of a day
     "compare": Command("lay runs side by side, with tests in pairs", CompareConfig, compare),
     "predict": Command("predict pictures, and write the submission", PredictConfig, predict),
     "submit": Command("send a submission to Kaggle, and wait for its score", SubmitConfig, submit),
+    "bundle": Command(
+        "pack a run and what it needs, for a notebook without internet", BundleConfig, bundle
+    ),
+    "push": Command("send a bundle to Kaggle, with a notebook that predicts", PushConfig, push),
 }
 A_DAY = (
     ("survey data=folder data.root=PICTURES", "one folder a class; data=demo draws some"),

@@ -167,8 +167,8 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
     before = listed()
     with api.build_kaggle_client() as client:
         competitions = client.competitions.competition_api_client
-        place = competitions.start_submission_upload(start)
-        _upload(competition, file, place.create_url)
+        place = competitions.start_submissionupload(start)
+        upload(competition, file, place.create_url)
         request.blob_file_tokens = place.token
         attempt = 1
         while True:
@@ -190,20 +190,29 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
     raise UserError(f"{competition}: Kaggle did not take the file: {one_line(answer.message)}")
 
 
-def _upload(competition: str, file: Path, address: str) -> None:
-    """To a store that is not Kaggle's own, and must see no token."""
+def upload(what: str, file: Path, address: str) -> None:
+    """Put a file to a store that is not Kaggle's own, and must see no token.
+
+    Args:
+        what: It is for, for the message.
+        file: Of any size.
+        address: Signed, and good for this file alone.
+
+    Raises:
+        UserError: It did not arrive.
+    """
     from requests import RequestException, Session
 
     from paddy_lightning.kaggle.session import be_patient
 
     try:
-        with be_patient(Session(), TRIES) as session:
-            session.put(address, data=file.read_bytes()).raise_for_status()
+        with be_patient(Session(), TRIES) as session, file.open("rb") as body:
+            session.put(address, data=body).raise_for_status()
     except RequestException as error:
         response = error.response
         why = f"HTTP {response.status_code}" if response is not None else type(error).__name__
         raise UserError(
-            f"{competition}: the upload failed ({why}), and nothing was submitted; try again later"
+            f"{what}: the upload failed ({why}), and nothing was sent; try again later"
         ) from error
 
 
