@@ -87,11 +87,11 @@ WHEELS := $(wildcard .wheels/*.whl)
 ON_GPU = OMP_NUM_THREADS=$$(nproc) $(if $(WHEELS),PYTHONPATH=$(CURDIR)/.wheels-site:$(CURDIR)/src $(PYTHON),$(BIN)/python)
 
 .wheels-site: $(WHEELS)
-	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target $@ $^
+	@$(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target $@ $^
 	@touch $@
 
 gpu: $(if $(WHEELS),.wheels-site,install) ## on a machine with CUDA: the tests and timings that need it (eight minutes)
-	$(ON_GPU) -m pytest -vv -m gpu --durations=10 tests/gpu; tests=$$?; \
+	@$(ON_GPU) -m pytest -vv -rs -m gpu --durations=5 tests/gpu; tests=$$?; \
 		$(ON_GPU) -m benchmarks.gpu && exit $$tests
 
 lock: ## choose the versions of both lock files anew (needs uv)

@@ -1,9 +1,7 @@
 """``python -m benchmarks.wheels FOLDER``: what a machine with torch, but without a network, lacks.
 
 Wheels for Python 3.12 on Linux (x86-64), for ``make gpu`` there. They are installed without what
-they need in turn, so all of that is named here, but for what goes with torch everywhere: NumPy,
-SciPy, pandas, Pillow, matplotlib, scikit-learn, timm, Lightning, TensorBoard, pytest, Hypothesis,
-requests, rich, httpx, cloudpickle and what these bring.
+they need in turn, so all of that is named here or goes with torch everywhere.
 """
 
 import re
@@ -12,6 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+THERE = {
+    *("torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "lightning-utilities"),
+    *("numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "pillow", "tabulate", "tqdm"),
+    *("tensorboard", "safetensors", "huggingface-hub", "filelock", "pyyaml", "packaging"),
+    *("pytest", "hypothesis", "requests", "rich", "httpx", "cloudpickle", "typing-extensions"),
+}
 LOCK = Path("requirements.lock")  # says which versions, and with which hashes
 LOCKED = (
     *("hydra-core", "omegaconf", "antlr4-python3-runtime"),

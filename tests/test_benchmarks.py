@@ -1,15 +1,19 @@
-"""What needs no fastai: who is timed when, what is written where, and which photos were taken."""
+"""What needs no fastai: who is timed when, what is written where, what travels, which photos."""
 
 import hashlib
 import shutil
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from benchmarks import bean, gpu, results
+from benchmarks import bean, gpu, results, wheels
 from benchmarks import pictures as drawn
 from benchmarks.paired import Other, alone, in_turn
 
@@ -61,6 +65,38 @@ def test_what_is_measured_on_a_gpu_runs(
     page = gpu.PAGE.read_text()
     assert "seconds in all" in page and "7 MB" in page and "forward" in page
     assert page.count("against the bare model") >= 4 and "| the loader alone, 48x40" in page
+
+
+def test_what_travels_to_a_gpu_is_all_that_is_lacking_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of our requirements and theirs, what a machine with torch has not, with hashes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    lacking: set[str] = set()
+    while asked:
+        need = Requirement(asked.pop())
+        name, extra = canonicalize_name(need.name), {"python_version": "3.12", "extra": ""}
+        if name in wheels.THERE | lacking or (need.marker and not need.marker.evaluate(extra)):
+            continue
+        lacking.add(name)
+        asked += requires(name) or []
+    assert lacking == set(wheels.LOCKED)
+    monkeypatch.chdir(ROOT)
+    assert {line.split("==")[0] for line in wheels.locked().splitlines() if "==" in line} == lacking
+    assert wheels.locked().count("--hash=") >= len(lacking)
+
+
+def test_wheels_that_may_not_travel_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.whl").write_bytes(b" " * 2**20)
+    wheels.tell(tmp_path)
+    assert "  1.00 MB  one.whl" in capsys.readouterr().out
+    with (tmp_path / "other.whl").open("wb") as file:
+        file.truncate(60 * 2**20)
+    with pytest.raises(SystemExit, match="more than 60 MB"):
+        wheels.tell(tmp_path)
 
 
 def test_readme_gets_what_has_an_aim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,23 +108,26 @@ def test_a_resume_gives_the_numbers_it_would_have_had(
     assert (stopped - whole).abs().to_numpy().max() <= 3 * unrest + 5e-3 * (device == "cuda")
 
 
-def test_views_are_those_of_the_cpu(stripes: Path, tmp_path: Path, device: str) -> None:
+def test_views_are_those_of_the_cpu(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
     """Of one network: each view's probabilities, and what test-time augmentation makes of them."""
     config = small(stripes, tta=True, trainer=on(device), precision="32-true")
     told = train(config, tmp_path / "run")
     data = open_data(config.data)
     module, datamodule = build(config, data, split_readable(config, data), Classifier)
     module.load_state_dict(load_checkpoint(tmp_path / "run")["state_dict"])
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     here, there = (
         predict_views(module, datamodule, "32-true", on(where, devices=1))
         for where in ("cpu", device)
     )
     assert here.shape == there.shape == (told["num_valid"], 5, 3) and not there.is_cuda
-    assert (here - there).abs().max() < 0.01  # convolutions may be in TF32
+    assert (here - there).abs().max() < 2e-3
     pd.testing.assert_frame_equal(
         pd.DataFrame(join_views(here, Tta.mean).numpy()),
         pd.DataFrame(join_views(there, Tta.mean).numpy()),
-        atol=0.01,
+        atol=2e-3,
         rtol=0,
     )
     files = predict(tmp_path / "run", stripes / "train_images", tta="mean")

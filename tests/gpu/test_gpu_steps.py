@@ -67,7 +67,7 @@ class Steps(pl.Callback):
         """The profiler waits as well, outside of the range."""
         events: Any = self.profile.events()
         on_cpu = [event for event in events if event.device_type.name == "CPU"]
-        (watched,) = (event.time_range for event in on_cpu if event.name == "watched")
+        watched = next(event.time_range for event in on_cpu if event.name == "watched")
         self.asked.update(
             event.name for event in on_cpu if watched.start <= event.time_range.start <= watched.end
         )
