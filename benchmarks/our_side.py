@@ -31,7 +31,7 @@ from paddy_lightning.training.train import train
 
 Size = tuple[int, int]
 PRECISION = usable_precision("16-mixed")
-STEPS_ALONE = {"limit_val_batches": 0, "enable_checkpointing": False}
+STEPS_ALONE: dict[str, Any] = {"limit_val_batches": 0, "enable_checkpointing": False}
 MIXED = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
