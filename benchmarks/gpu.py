@@ -159,19 +159,20 @@ def main(scale: Scale) -> int:
     rows: list[dict[str, str]] = []
     notes: list[str] = []
     for name, part in PARTS.items():
-        if time.perf_counter() - start > ENOUGH:
-            notes.append(f"{name}: left out, after {ENOUGH:.0f} seconds.")
-            continue
         try:
+            if time.perf_counter() - start > ENOUGH:
+                keep(f"{name}: left out, after {ENOUGH:.0f} seconds.", rows, notes)
+                continue
             for found in part(scale):
                 keep(found, rows, notes)
         except Exception as error:
             traceback.print_exc()
-            notes.append(f"{name}: failed ({type(error).__name__}).")
+            keep(f"{name}: failed ({type(error).__name__}).", rows, notes)
             failed = 1
-        seconds = f"{time.perf_counter() - start:.0f} seconds in all."
-        told = f"{machine(scale.precisions)} {seconds}"
-        write_page(PAGE, "make gpu", pd.DataFrame(rows), notes, told)
+        finally:
+            seconds = f"{time.perf_counter() - start:.0f} seconds in all."
+            told = f"{machine(scale.precisions)} {seconds}"
+            write_page(PAGE, "make gpu", pd.DataFrame(rows), notes, told)
     print(f"all of it is in {PAGE}")
     return failed
 
