@@ -1,6 +1,6 @@
 # Targets make .venv when it is missing; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo data test slow faults test-oldest test-colab notebook docs bench lock clean
+.PHONY: help install demo data test slow faults test-oldest test-colab notebook docs bench gpu-wheels gpu lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -79,6 +79,21 @@ bench: install ## measure against fastai, Kornia in sequence and the bare model
 	benchmarks/.venv/bin/python -m pip install --quiet --editable '.[bench]'
 	benchmarks/.venv/bin/python -m benchmarks
 
+gpu-wheels: ## collect in .wheels what a machine with torch, but without a network, lacks for make gpu
+	$(PYTHON) -m benchmarks.wheels .wheels
+
+# With .wheels the machine's own python3 and torch are used, else .venv.
+WHEELS := $(wildcard .wheels/*.whl)
+ON_GPU = OMP_NUM_THREADS=$$(nproc) $(if $(WHEELS),PYTHONPATH=$(CURDIR)/.wheels-site:$(CURDIR)/src $(PYTHON),$(BIN)/python)
+
+.wheels-site: $(WHEELS)
+	@$(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target $@ $^
+	@touch $@
+
+gpu: $(if $(WHEELS),.wheels-site,install) ## on a machine with CUDA: the tests and timings that need it (eight minutes)
+	@$(ON_GPU) -m pytest -vv -rs -m gpu --durations=5 tests/gpu; tests=$$?; \
+		$(ON_GPU) -m benchmarks.gpu && exit $$tests
+
 lock: ## choose the versions of both lock files anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
 	$(COMPILE) --extra demo --extra kaggle --output-file requirements.lock
@@ -87,4 +102,4 @@ lock: ## choose the versions of both lock files anew (needs uv)
 	rm .overrides
 
 clean: ## remove .venv, the drawn data and the caches; outputs/ stays
-	rm -rf .venv .venv-oldest .venv-colab data/demo benchmarks/.pictures benchmarks/.venv build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-colab .wheels .wheels-site data/demo benchmarks/.pictures benchmarks/.venv build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

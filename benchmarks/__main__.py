@@ -3,58 +3,31 @@
 Without parts it measures all, and writes ``benchmarks/RESULTS.md`` and README's table.
 """
 
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import fastai_side, kornia_side
+from benchmarks import fastai_side
+from benchmarks.augmentation import augmentation
 from benchmarks.fastai_side import FastaiSide
-from benchmarks.our_side import BareModel, OurSide
+from benchmarks.machine import CORES, CUDA, machine
+from benchmarks.our_side import PRECISION, BareModel, OurSide
 from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
 from benchmarks.results import write
 from benchmarks.sweep import decodes
-from paddy_lightning.data.augment import Augment
 from paddy_lightning.data.cache import Cache
 from paddy_lightning.data.presize import Presize, open_presized
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
-CORES = len(os.sched_getaffinity(0))
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "kornia", "fastai", "pillow")
 RUN_EPOCHS = 2
 TTA_PICTURES = 64
-
-
-def augmentation() -> Iterator[Pair]:
-    """A batch of 64 from presized pictures to what the network sees."""
-    for presize, size, target in (
-        ((480, 480), (128, 128), 7.0),
-        ((192, 192), (128, 128), 3.5),
-        ((480, 360), (256, 192), 5.0),
-    ):
-        noise = np.random.default_rng(0).integers(0, 256, (64, *presize, 3), np.uint8)
-        images, index = torch.from_numpy(noise).to(DEVICE), torch.arange(64, device=DEVICE)
-        ours = partial(Augment(size, kornia_side.MEAN, kornia_side.STD).random, images, index, 0)
-        what = f"augmentation of 64, {presize[0]}x{presize[1]} to {size[0]}x{size[1]}"
-        others = [
-            Other(f"{what} (fastai)", fastai_side.augmentation(images, size), target),
-            Other(f"{what} (Kornia)", kornia_side.augmentation(images, size, True), 1.0),
-            Other(f"{what} (Kornia, crop last)", kornia_side.augmentation(images, size, False)),
-        ]
-        yield from in_turn(ours, others, 8)
 
 
 def presizing() -> Iterator[Pair]:
@@ -169,18 +142,6 @@ def other() -> Iterator[str]:
     )
 
 
-def machine() -> str:
-    """What it was measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    name = torch.cuda.get_device_name() if CUDA else (names or [platform.machine()])[0]
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return (
-        f"{date.today()}, {CORES} cores, {name}, {'16-mixed' if CUDA else 'float32'};"
-        f" Python {platform.python_version()}, {packages}."
-    )
-
-
 PARTS = {part.__name__: part for part in (augmentation, presizing, epochs, overhead, other)}
 
 
@@ -199,7 +160,7 @@ def main(names: list[str]) -> None:
     if names:
         return
     minutes = (time.perf_counter() - start) / 60
-    write(pd.DataFrame(rows), notes, machine(), minutes)
+    write(pd.DataFrame(rows), notes, machine([PRECISION]), minutes)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ class Other:
 
     Attributes:
         what: Is measured, and whose way it is.
-        way: Does it.
+        way: Does it; a float that it returns is its seconds, of a clock of its own.
         target: What the ratio theirs / ours should reach at least; with ``at_most``, what
             ours / theirs may reach.
         at_most: Whether the other side is the limit, and not the rival.
@@ -32,7 +32,7 @@ class Pair:
 
     Attributes:
         other: What ours was measured against.
-        theirs: Seconds of the other side, a number a round.
+        theirs: Seconds of the other side, a number a round; none where there is no other.
         ours: Seconds of this project, likewise.
         images: How many pictures each round had, to tell speeds; 0 for none.
     """
@@ -59,10 +59,10 @@ class Pair:
         aim = "" if other.target is None else f"at {'most' if other.at_most else 'least'} "
         return {
             "measurement": other.what,
-            "other": self._told(self.theirs),
+            "other": self._told(self.theirs) if self.theirs else "",
             "this": self._told(self.ours),
-            "ratio": f"**{self.ratio:.2f}**",
-            "spread": f"{min(self.ratios):.2f} to {max(self.ratios):.2f}",
+            "ratio": f"**{self.ratio:.2f}**" if self.theirs else "",
+            "spread": f"{min(self.ratios):.2f} to {max(self.ratios):.2f}" if self.theirs else "",
             "aim": aim and f"{aim}{other.target:g}",
         }
 
@@ -75,22 +75,32 @@ class Pair:
 def in_turn(
     ours: Callable[[], object], others: Sequence[Other], rounds: int = 3, images: int = 0
 ) -> list[Pair]:
-    """Time all ways one after the other, ``rounds`` times after a round that does not count.
+    """Time all ways one after the other, ``rounds`` times after a round that does not count."""
+    counted = _seconds([ours, *(other.way for other in others)], rounds)
+    return [
+        Pair(other, theirs, counted[0], images)
+        for other, theirs in zip(others, counted[1:], strict=True)
+    ]
+
+
+def alone(what: str, ours: Callable[[], object], rounds: int = 3, images: int = 0) -> Pair:
+    """Time a way that has no other."""
+    return Pair(Other(what, ours), (), _seconds([ours], rounds)[0], images)
+
+
+def _seconds(ways: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Of every way, a number a round.
 
     Each round another way begins, so that none is always the one on a machine just warmed up.
     """
-    ways = [ours, *(other.way for other in others)]
     seconds: list[list[float]] = [[] for _ in ways]
     for first in range(rounds + 1):
         for step in range(len(ways)):
             number = (first + step) % len(ways)
             start = time.perf_counter()
-            ways[number]()
+            told = ways[number]()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds[number].append(time.perf_counter() - start)
-    counted = [found[1:] for found in seconds]
-    return [
-        Pair(other, theirs, counted[0], images)
-        for other, theirs in zip(others, counted[1:], strict=True)
-    ]
+            took = time.perf_counter() - start
+            seconds[number].append(told if isinstance(told, float) else took)
+    return [found[1:] for found in seconds]

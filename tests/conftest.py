@@ -16,6 +16,7 @@ from pathlib import Path
 import forks
 import numpy as np
 import pytest
+import torch
 from desk import CHUNK, NAME, Desk
 from hypothesis import settings
 from kaggle_server import Kaggle, serve
@@ -34,6 +35,14 @@ SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Presized pictures go to a folder of the session, not to the user's."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Once each; on a GPU by ``make gpu`` alone."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -1,15 +1,21 @@
-"""What needs no fastai: who is timed when, what is written where, and which photos were taken."""
+"""What needs no fastai: who is timed when, what is written where, what travels, which photos."""
 
 import hashlib
 import shutil
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from benchmarks import bean, results
-from benchmarks.paired import Other, in_turn
+from benchmarks import bean, gpu, results, wheels
+from benchmarks import pictures as drawn
+from benchmarks.paired import Other, alone, in_turn
 
 
 def test_each_side_begins_in_turn_and_the_first_round_does_not_count() -> None:
@@ -23,6 +29,74 @@ def test_each_side_begins_in_turn_and_the_first_round_does_not_count() -> None:
     assert rounds == ["ouroneoth", "oneothour", "othourone", "ouroneoth"]
     assert [pair.other.what for pair in pairs] == ["one", "other"]
     assert all(len(pair.ours) == len(pair.theirs) == 3 for pair in pairs)
+
+
+def test_a_way_may_have_a_clock_of_its_own_and_no_other() -> None:
+    pair = alone("load", lambda: 2.0, rounds=2, images=100)
+    assert pair.row() == {
+        "measurement": "load",
+        "other": "",
+        "this": "2.00 s (50.0/s)",
+        "ratio": "",
+        "spread": "",
+        "aim": "",
+    }
+
+
+def test_what_is_measured_on_a_gpu_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In small, and here on whatever device there is; the page is written as with one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(drawn, "TRAIN", 4)
+    monkeypatch.setattr(drawn, "VALID", 4)
+    setting = ("resnet10t", (48, 40), (32, 32))
+    scale = gpu.Scale(str(tmp_path / "cache"), 64, 8, 1, (setting,))
+    if not torch.cuda.is_available():
+        assert gpu.main(scale) == 0 and not gpu.PAGE.exists()
+        told = capsys.readouterr().out.splitlines()
+        assert len(told) == len(gpu.PARTS) and all("there is no CUDA device" in t for t in told)
+    monkeypatch.setattr(gpu, "CUDA", True)
+    monkeypatch.setattr(gpu, "machine", lambda precisions: f"A machine, {precisions}.")
+    monkeypatch.setattr(gpu, "peak_mb", lambda work: [work(), 7.0][1])
+    monkeypatch.setattr(gpu, "has_fastai", lambda: False)
+    assert gpu.main(scale) == 0
+    page = gpu.PAGE.read_text()
+    assert "seconds in all" in page and "7 MB" in page and "forward" in page
+    assert page.count("against the bare model") >= 4 and "| the loader alone, 48x40" in page
+
+
+def test_what_travels_to_a_gpu_is_all_that_is_lacking_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of our requirements and theirs, what a machine with torch has not, with hashes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    lacking: set[str] = set()
+    while asked:
+        need = Requirement(asked.pop())
+        name, extra = canonicalize_name(need.name), {"python_version": "3.12", "extra": ""}
+        if name in wheels.THERE | lacking or (need.marker and not need.marker.evaluate(extra)):
+            continue
+        lacking.add(name)
+        asked += requires(name) or []
+    assert lacking == set(wheels.LOCKED)
+    monkeypatch.chdir(ROOT)
+    assert {line.split("==")[0] for line in wheels.locked().splitlines() if "==" in line} == lacking
+    assert wheels.locked().count("--hash=") >= len(lacking)
+
+
+def test_wheels_that_may_not_travel_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.whl").write_bytes(b" " * 2**20)
+    wheels.tell(tmp_path)
+    assert "  1.00 MB  one.whl" in capsys.readouterr().out
+    with (tmp_path / "other.whl").open("wb") as file:
+        file.truncate(60 * 2**20)
+    with pytest.raises(SystemExit, match="more than 60 MB"):
+        wheels.tell(tmp_path)
 
 
 def test_readme_gets_what_has_an_aim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,7 +243,19 @@ def test_a_read_only_folder(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "the GPU is out of"),
+        *(
+            (kind(words), "the GPU is out of memory: a smaller batch_size= ")
+            for kind, words in (
+                (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB."),
+                (RuntimeError, "CUDA error: out of memory"),
+                (RuntimeError, "CUDA driver error: out of memory"),
+                (RuntimeError, "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+                (
+                    RuntimeError,
+                    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`",
+                ),
+            )
+        ),
         (
             RuntimeError(
                 "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"

@@ -10,7 +10,7 @@ LESS_MEMORY = (
 PEER_ENDED = "another process of this training has ended"
 # What torch says -> what to say. Its errors are told apart by their words alone.
 SAID = {
-    r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED": (
+    r"CUDA out of memory|CUDA (?:driver )?error: out of memory|CU\w+_STATUS_ALLOC_FAILED": (
         f"the GPU is out of memory: {LESS_MEMORY}"
     ),
     r"DefaultCPUAllocator: can't allocate|Cannot allocate memory|std::bad_alloc": (

@@ -215,7 +215,8 @@ class Numbers(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
         if func in (torch.tensor, torch.as_tensor):
-            self.seen.append(str(func))
+            told = kwargs or {}
+            self.seen.append(f"{func} {told.get('device', '')}".strip())
         return func(*args, **(kwargs or {}))
 
 
@@ -223,10 +224,11 @@ class Numbers(TorchFunctionMode):
 def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
     stripes: Path, tmp_path: Path, extra: str
 ) -> None:
-    """No number is fetched from a tensor during 22 steps, with an augmentation by Kornia too."""
+    """No number is fetched from a tensor during 22 steps, with an augmentation by Kornia too,
+    and none is made one where the network is."""
     if extra and version("kornia").startswith("0.8."):
         pytest.skip("an augmentation by Kornia: 0.8 fetches numbers by itself")
-    fetches = Fetches()
+    fetches, numbers = Fetches(), Numbers()
 
     class WatchEverySteps(pl.Callback):
         """From the second step of the first epoch to the one before the last."""
@@ -234,11 +236,13 @@ def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
             if index == 1 and trainer.current_epoch == 0:
                 fetches.__enter__()
+                numbers.__enter__()
 
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
         ) -> None:
             if index == 22 and trainer.current_epoch == 0:
+                numbers.__exit__(None, None, None)
                 fetches.__exit__(None, None, None)
 
     augment: list[Any] = [{extra: {"p": 0.5}}] if extra else []
@@ -254,6 +258,7 @@ def test_the_device_is_not_made_to_wait_between_the_readings_of_the_loss(
     trainer = make_trainer(config, tmp_path, 48, callbacks)
     trainer.fit(module, datamodule=datamodule)
     assert not fetches.seen, len(fetches.seen)
+    assert not [seen for seen in numbers.seen if seen.endswith(" cpu")], numbers.seen
     module.eval()
     batch = next(iter(datamodule.val_dataloader()))
     with Fetches(shapes=True) as fetches:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, assert_never
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import LambdaCallback, LearningRateMonitor
+from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -37,6 +37,7 @@ from paddy_lightning.training.check import num_devices
 from paddy_lightning.training.checkpoints import WholeFiles
 from paddy_lightning.training.max_time import MaxTime
 from paddy_lightning.training.profiling import EpochProfiler, MarkValidation
+from paddy_lightning.training.run_log import RateLog
 from paddy_lightning.training.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.training.trainer_arguments import given, seconds_of
 
@@ -239,7 +240,7 @@ def make_trainer(
         "max_epochs": config.epochs + config.freeze_epochs,
         "precision": usable_precision(config.precision, told.get("accelerator"), notice=True),
         "logger": TensorBoardLogger(run_dir, name="", version=""),
-        "callbacks": [*timers, *callbacks, LearningRateMonitor("step", log_momentum=True)],
+        "callbacks": [*timers, *callbacks, RateLog()],
         "plugins": [WholeFiles()],
     }
     if config.profile:

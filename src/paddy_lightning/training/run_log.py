@@ -155,6 +155,29 @@ class RunLog(pl.Callback):
         )
 
 
+class RateLog(pl.Callback):
+    """The rates and momenta of every so-many-th step to TensorBoard, by group of parameters.
+
+    Lightning's ``LearningRateMonitor`` also copies each to the device, and waits for that.
+    """
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Write those that ``FineTune`` has set for this step."""
+        del pl_module, batch, batch_idx
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set unseen
+        if not every or (trainer.global_step + 1) % every:
+            return
+        optimizer = trainer.optimizers[0]
+        told: dict[str, float] = {}
+        for group in optimizer.param_groups:
+            name = f"lr-{type(optimizer).__name__}/{group['name']}"
+            told |= {name: group["lr"], f"{name}-momentum": group["betas"][0]}
+        for logger in trainer.loggers:
+            logger.log_metrics(told, trainer.global_step)
+
+
 def was_skipped(trainer: pl.Trainer) -> bool:
     """Whether steps without a finite loss have left no trace: under 16-mixed, as a rule.
 
