@@ -1,5 +1,6 @@
 """A table of pictures -> batches: uint8 from the workers, augmented once on the device."""
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from paddy_lightning.data.random_numbers import uniform_of_one
 from paddy_lightning.data.workers import num_cores, start_method
 from paddy_lightning.errors import UserError
 
+log = logging.getLogger(__name__)
+UNPROVEN = "mps"  # Apple's GPUs: what they make of the augmentation was never looked at
 CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
 UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
 
@@ -204,6 +207,12 @@ class PaddyDataModule(pl.LightningDataModule):
         self._first_epoch = 0
         self._sampler: EpochSampler | None = None
 
+    def setup(self, stage: str) -> None:
+        """Say so where pictures are not augmented on the device."""
+        del stage
+        if self._trainer().strategy.root_device.type == UNPROVEN:
+            log.info("augmentation: on the CPU, as it was never tried on Apple's GPUs")
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
@@ -235,23 +244,29 @@ class PaddyDataModule(pl.LightningDataModule):
     ) -> Batch:
         """Augment in training, only resize otherwise; several views when predicting with TTA.
 
-        On the device; but the batch's first row is read before: there, it would have to wait.
+        On the device, as a rule; but the batch's first row is read before: there, it would
+        have to wait.
         """
         first_row = int(batch.index.numpy()[0])
-        batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if device.type != UNPROVEN:
+            batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        batch = batch._replace(image=self._seen(batch, first_row))
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def _seen(self, batch: Batch, first_row: int) -> Tensor:
+        """What the network sees of a batch."""
         trainer = self._trainer()
         images, _, index = batch
         if trainer.training:
-            seen = self.augment.random(images, index, trainer.current_epoch, 0, first_row)
-            return batch._replace(image=seen)
+            return self.augment.random(images, index, trainer.current_epoch, 0, first_row)
         plain = self.augment.plain(images)
         if not (trainer.predicting and self.tta):
-            return batch._replace(image=plain)
+            return plain
         views = [
             self.augment.random(images, index, 0, view, first_row)
             for view in range(1, self.tta + 1)
         ]
-        return batch._replace(image=torch.stack([*views, plain], dim=1))
+        return torch.stack([*views, plain], dim=1)
 
     def _ranks(self) -> tuple[int, int]:
         """Which of how many processes this is."""

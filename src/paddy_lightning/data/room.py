@@ -1,7 +1,8 @@
 """How much room caches take: all of a place together, whoever fills and reads them meanwhile.
 
-A cache that is being filled has its own lock; one that is being read, a shared lock on its pixels.
-Both end with the process that holds them, however it ends.
+A cache that is being filled has its own lock; one that is being read, a shared lock on its pixels,
+or on Windows just an open file, which nobody can remove there. All end with the process that holds
+them, however it ends.
 """
 
 import logging
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 try:
     import fcntl
-except ImportError:  # Windows, which removes no file that is open
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
@@ -125,10 +126,20 @@ def hold(pixels: Path) -> BinaryIO:
 def clear(folder: Path) -> None:
     """Remove a cache's files, and nothing else; what is being read stays."""
     for pixels in folder.glob(f"{OURS}.pixels"):
-        with suppress(OSError), pixels.open("r+b") as file:
-            _flock(file, shared=False)
-            pixels.with_suffix(".index").unlink(missing_ok=True)  # first what names the other
-            pixels.unlink()
+        with suppress(OSError), _nobody_reading(pixels):
+            pixels.unlink()  # first, as it may be refused; an index without pixels is not looked at
+            pixels.with_suffix(".index").unlink(missing_ok=True)
+
+
+@contextmanager
+def _nobody_reading(pixels: Path) -> Iterator[None]:
+    """Keep readers off, or raise BlockingIOError; on Windows what they have open stays anyway."""
+    if fcntl is None:
+        yield
+        return
+    with pixels.open("r+b") as file:
+        _flock(file, shared=False)
+        yield
 
 
 def _flock(file: BinaryIO, shared: bool) -> None:
