@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,7 +67,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # 0 would be sent as Ctrl-C; but what is open cannot be removed
+    if sys.platform == "win32":  # 0 would be sent as Ctrl-C; but what is open cannot be removed
         return process == os.getpid()
     try:
         os.kill(process, 0)
@@ -79,7 +80,7 @@ def _is_alive(process: int) -> bool:
 
 def _replace(temporary: Path, path: Path) -> None:
     """Move a file into place; on Windows, once nobody has the old one open, as scanners do."""
-    for pause in PAUSES if os.name != "posix" else ():
+    for pause in PAUSES if sys.platform == "win32" else ():
         try:
             temporary.replace(path)
             return

@@ -9,6 +9,7 @@ and on Windows nobody can cut it.
 """
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -235,15 +236,15 @@ def file_stamps(root: Path, files: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(found, pd.Index(files, name="file"), STAMP, dtype=np.int64)
 
 
-if hasattr(os, "preadv"):  # of forked workers, which share a file, each reads where it will
-
-    def _read_at(file: BinaryIO, into: np.ndarray, offset: int) -> int:
-        return os.preadv(file.fileno(), [into.data], offset)
-
-else:  # Windows, where only threads share one
+if sys.platform == "win32":
     _TURN = threading.Lock()
 
     def _read_at(file: BinaryIO, into: np.ndarray, offset: int) -> int:
-        with _TURN:
+        with _TURN:  # threads share the file and its position
             file.seek(offset)
             return file.readinto(into.data)  # type: ignore[attr-defined]  # not buffered
+
+else:
+
+    def _read_at(file: BinaryIO, into: np.ndarray, offset: int) -> int:
+        return os.preadv(file.fileno(), [into.data], offset)  # forked workers share it, too

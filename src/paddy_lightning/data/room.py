@@ -8,17 +8,13 @@ them, however it ends.
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 KEPT_FREE = 0.05  # of the disk
@@ -131,31 +127,37 @@ def clear(folder: Path) -> None:
             pixels.with_suffix(".index").unlink(missing_ok=True)
 
 
-@contextmanager
-def _nobody_reading(pixels: Path) -> Iterator[None]:
-    """Keep readers off, or raise BlockingIOError; on Windows what they have open stays anyway."""
-    if fcntl is None:
-        yield
-        return
-    with pixels.open("r+b") as file:
-        _flock(file, shared=False)
-        yield
-
-
-def _flock(file: BinaryIO, shared: bool) -> None:
-    """Take a lock on an open file, or raise BlockingIOError; on some file systems there is none."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return
-
-
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:  # removed just now
         return 0
+
+
+if sys.platform == "win32":  # which removes nothing that is open: readers need no lock
+
+    def _flock(file: BinaryIO, shared: bool) -> None:
+        del file, shared
+
+    def _nobody_reading(pixels: Path) -> AbstractContextManager[None]:
+        del pixels
+        return nullcontext()
+
+else:
+    import fcntl
+
+    def _flock(file: BinaryIO, shared: bool) -> None:
+        """Lock an open file, or raise BlockingIOError; on some file systems there is no lock."""
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return
+
+    @contextmanager
+    def _nobody_reading(pixels: Path) -> Iterator[None]:
+        """Keep readers off, or raise BlockingIOError where there are some."""
+        with pixels.open("r+b") as file:
+            _flock(file, shared=False)
+            yield

@@ -143,10 +143,10 @@ def peak_memory_mb() -> int | None:
 
     if torch.cuda.is_available() and (peak := torch.cuda.max_memory_allocated()):
         return round(peak / 2**20)
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return None
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in bytes
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 
