@@ -12,8 +12,9 @@ from torch import Tensor
 
 from paddy_lightning.choices import Resize
 from paddy_lightning.data.augment import Augment
-from paddy_lightning.data.datamodule import Batch, EpochSampler, PaddyDataModule
+from paddy_lightning.data.datamodule import EpochSampler, PaddyDataModule
 from paddy_lightning.data.folders import labelled_table
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.data.split import random_split
 from paddy_lightning.data.workers import fitting_workers
@@ -153,7 +154,7 @@ def test_only_crops_draw_a_place(
 ) -> None:
     """The others have none, and drawing it would be most of what a kept picture costs."""
     _, datamodule = look(stripes, tmp_path)
-    monkeypatch.setattr("paddy_lightning.data.datamodule.uniform_of_one", Mock(side_effect=OSError))
+    monkeypatch.setattr("paddy_lightning.data.pictures.uniform_of_one", Mock(side_effect=OSError))
     assert datamodule.pictures[(0, 3)].index == 0
 
 
