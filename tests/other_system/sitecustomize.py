@@ -6,14 +6,14 @@ which system is meant, ``OTHER_PLACE`` the folder to work in.
 - Modules and functions that are not there are not there for our modules. Other packages keep them:
   they know the systems by themselves, and on Linux need what Linux has.
 - Nobody can fork; processes are spawned.
-- On Windows, our modules can neither remove, rename nor replace what any process has open or mapped,
-  open no folder, link nothing and ask for no process by signal 0; and nobody can make a name with
-  what Windows has no letter for.
+- On Windows, our modules can neither remove, rename nor replace what any process has open or
+  mapped, open no folder, link nothing and ask for no process by signal 0; and nobody can make a
+  name with what Windows has no letter for.
 - A text file that one of ours opens without its encoding is an error, given
   ``-X warn_default_encoding``.
 
-What it cannot show: torch, Lightning and Hydra themselves on these systems, paths with backslashes,
-names that differ in case alone, signals, consoles.
+What it cannot show: torch, Lightning, Hydra and filelock themselves on these systems, paths with
+backslashes, names that differ in case alone, consoles, Ctrl-C from one.
 """
 
 import builtins
@@ -23,6 +23,7 @@ import re
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -98,22 +99,19 @@ def asked_by_us() -> bool:
 
 
 def is_open(path: str) -> bool:
-    """Whether a process has a file open or mapped, or one in that folder."""
+    """Whether a process of this test has a file open or mapped, or one in that folder."""
     real = os.path.realpath(path)
-
-    def lies_there(name: str) -> bool:
-        return name == real or name.startswith(f"{real}/")
-
+    held: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            names = [os.readlink(link) for link in (process / "fd").iterdir()]
+        with suppress(OSError):  # somebody else's, or gone
+            if f"OTHER_PLACE={PLACE}".encode() not in (process / "environ").read_bytes():
+                continue
+            for link in (process / "fd").iterdir():
+                with suppress(OSError):  # closed just now
+                    held.append(str(link.readlink()))
             maps = (process / "maps").read_text("utf-8", errors="surrogateescape")
-        except OSError:  # somebody else's, or gone
-            continue
-        names += [line.split(maxsplit=5)[-1] for line in maps.splitlines() if "/" in line]
-        if any(map(lies_there, names)):
-            return True
-    return False
+            held += [line.split(maxsplit=5)[-1] for line in maps.splitlines()]
+    return any(name == real or name.startswith(f"{real}/") for name in held)
 
 
 def refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -126,10 +124,10 @@ def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         made = event != "open" or "r" not in (arguments[1] or "r")
         name = arguments[1] if event == "os.rename" else arguments[0]
         if made and not isinstance(name, int):
-            refuse_name(os.path.abspath(os.fsdecode(name)))
+            refuse_name(os.path.abspath(os.fsdecode(name)))  # noqa: PTH100
     if not asked_by_us():
         return
-    if event == "open" and not isinstance(arguments[0], int) and os.path.isdir(arguments[0]):
+    if event == "open" and not isinstance(arguments[0], int) and Path(arguments[0]).is_dir():
         raise PermissionError(13, "Windows opens no folder", arguments[0])
     if event == "os.kill" and arguments[1] == 0:
         raise OSError(22, "on Windows, this is Ctrl-C")

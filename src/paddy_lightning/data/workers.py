@@ -23,15 +23,15 @@ def default_num_workers(num_workers: int | None) -> int:
         return num_workers
     import torch  # slow to import: not for those who only look at files
 
-    most = 8 if start_method() == "fork" else 2  # others take half a gigabyte each
+    most = 8 if start_method() == "fork" else 2  # each of the others imports torch anew
     return min(num_cores(), most) if torch.accelerator.is_available() else 0
 
 
 def start_method() -> str | None:
     """How workers are started: forked on Linux, elsewhere as Python does by itself.
 
-    From Python 3.14 on, Linux has ``forkserver`` instead, where every worker imports torch and
-    Lightning anew: seconds, and half a gigabyte each. Workers open files and touch no device, and
+    From Python 3.14 on, Linux has ``forkserver`` instead, where every worker imports torch
+    anew: seconds, and 0.7 GB each. Workers open files and touch no device, and
     are started by the main thread, so that forking is safe.
     """
     return "fork" if sys.platform == "linux" else None
