@@ -3,10 +3,14 @@
 import json
 import os
 import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+PAUSES = (0.05, 0.2, 0.8, 2.0)  # seconds
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -58,12 +62,13 @@ def remove_leftovers(path: Path) -> None:
         for entry in entries:
             found = pattern.fullmatch(entry.name)
             if found and entry.is_file(follow_symlinks=False) and not _is_alive(int(found[1])):
-                Path(entry.path).unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows removes nothing that is open
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # where 0 would be sent as Ctrl-C
-        return True
+    if sys.platform == "win32":  # 0 would be sent as Ctrl-C; but what is open cannot be removed
+        return process == os.getpid()
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -71,6 +76,17 @@ def _is_alive(process: int) -> bool:
     except (OSError, OverflowError):  # somebody else's; no number of a process
         return True
     return True
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Move a file into place; on Windows, once nobody has the old one open, as scanners do."""
+    for pause in PAUSES if sys.platform == "win32" else ():
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    temporary.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:

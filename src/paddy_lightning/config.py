@@ -65,7 +65,8 @@ class TrainConfig:
     )
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(
-        None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
+        None,
+        "processes that open pictures; null: for a GPU one a core, max 8, off Linux 2; else 0",
     )
     cache: str | None = knob(None, "folder of presized pictures, or off; null: in ~/.cache", PATH)
     cache_gb: float = knob(20.0, "how large it may grow; what was longest of no use goes first")
@@ -108,7 +109,8 @@ class PredictConfig:
     output: str | None = knob(None, "folder of the CSV files; null: the run folder", PATH)
     batch_size: int = knob(64, "pictures a step")
     num_workers: int | None = knob(
-        None, "processes that open pictures; null: for a GPU one a core, max 8; else 0"
+        None,
+        "processes that open pictures; null: for a GPU one a core, max 8, off Linux 2; else 0",
     )
 
     def __post_init__(self) -> None:

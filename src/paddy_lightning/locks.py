@@ -43,6 +43,6 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            with suppress(OSError):  # Windows removes nothing that is open
+            with suppress(OSError):  # Windows removes nothing that is open; there, release() does
                 path.unlink()  # while it is ours: who else has it open has a lock on nothing
             lock.release()

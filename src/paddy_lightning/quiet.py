@@ -66,12 +66,15 @@ def generators_kept() -> Iterator[None]:
     seeds = {name: os.environ.get(name) for name in SEEDS}
     # Asking a GPU that is not in use yet would take its memory.
     used = torch.cuda.is_initialized()
+    apples = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count()) if used else ()):
             yield
     finally:
         if torch.cuda.is_initialized() and not used:
             torch.cuda.manual_seed_all(torch.initial_seed())
+        if apples is not None:
+            torch.mps.set_rng_state(apples)
         random.setstate(python)
         np.random.set_state(numpy)
         for name, seed in seeds.items():

@@ -73,6 +73,8 @@ def read_back(word: str) -> Any:
 @example(text="2024_01")
 @example(text="true")
 @example(text="a\\")
+@example(text="C:\\pictures\\new, and old\\")
+@example(text="\\\\server\\share\\temp")
 def test_any_text_arrives_as_it_was_typed(name: str, text: str) -> None:
     if is_told_otherwise(name, text) or (texts()[name].kind != TEXT and "${" in text):
         return

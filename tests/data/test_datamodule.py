@@ -12,11 +12,12 @@ from torch import Tensor
 
 from paddy_lightning.choices import Resize
 from paddy_lightning.data.augment import Augment
-from paddy_lightning.data.datamodule import Batch, EpochSampler, PaddyDataModule
+from paddy_lightning.data.datamodule import EpochSampler, PaddyDataModule
 from paddy_lightning.data.folders import labelled_table
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.data.split import random_split
-from paddy_lightning.data.workers import fitting_workers
+from paddy_lightning.data.workers import default_num_workers, fitting_workers
 
 CLASSES = ["across", "down", "slanted"]
 
@@ -153,8 +154,41 @@ def test_only_crops_draw_a_place(
 ) -> None:
     """The others have none, and drawing it would be most of what a kept picture costs."""
     _, datamodule = look(stripes, tmp_path)
-    monkeypatch.setattr("paddy_lightning.data.datamodule.uniform_of_one", Mock(side_effect=OSError))
+    monkeypatch.setattr("paddy_lightning.data.pictures.uniform_of_one", Mock(side_effect=OSError))
     assert datamodule.pictures[(0, 3)].index == 0
+
+
+@pytest.mark.parametrize(("system", "most"), [("linux", 8), ("win32", 2), ("darwin", 2)])
+def test_workers_of_a_gpu(system: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer where each imports torch anew; none without a GPU, whose network takes all cores."""
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("paddy_lightning.data.workers.num_cores", lambda: 16)
+    assert default_num_workers(None) == 0
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    assert default_num_workers(None) == most and default_num_workers(5) == 5
+
+
+@pytest.mark.parametrize(
+    ("device", "moved"), [("mps", [torch.float32]), ("cuda", [torch.uint8, torch.float32])]
+)
+def test_on_apples_gpus_pictures_are_augmented_before_they_are_moved(
+    stripes: Path,
+    tmp_path: Path,
+    device: str,
+    moved: list[torch.dtype],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, datamodule = look(stripes, tmp_path)
+    seen: list[torch.dtype] = []
+
+    def moving(self: Any, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        seen.append(batch.image.dtype)
+        return batch
+
+    monkeypatch.setattr(pl.LightningDataModule, "transfer_batch_to_device", moving)
+    batch = next(iter(datamodule.val_dataloader()))
+    datamodule.transfer_batch_to_device(batch, torch.device(device), 0)
+    assert seen == moved
 
 
 def test_as_many_workers_as_the_shared_memory_has_room_for() -> None:

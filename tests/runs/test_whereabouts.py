@@ -1,5 +1,6 @@
 """Pictures found again: runs and data that were moved, Kaggle's files beside them or not."""
 
+import ntpath
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ def written(folder: Path) -> set[str]:
 def test_where_it_lay_comes_first(home: Path, away: Path) -> None:
     shutil.copytree(home / "pics", away / "pics")
     assert data_of(facts_of(away / "outputs/run")).root == home / "pics" / "train_images"
+
+
+def test_data_of_another_drive_of_windows_is_not_looked_for_from_here(
+    away: Path, gone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No path leads from one to the other."""
+    facts = facts_of(away / "outputs/run")
+    facts |= {"data": facts["data"] | {"root": r"D:\pics"}, "from": r"C:\project"}
+    monkeypatch.setattr("os.path.relpath", ntpath.relpath)
+    with pytest.raises(UserError, match="no train_images/ there"):
+        data_of(facts)
 
 
 @pytest.mark.parametrize("place", ["pics", "data/some-competition", "data"])

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training.fine_tune import FineTune, step_seed
 from paddy_lightning.training.schedule import fine_tune

@@ -16,7 +16,7 @@ from small import small
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import Schedule
 from paddy_lightning.config import FIND
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.compare import read_knobs

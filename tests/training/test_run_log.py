@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_fine_tune import loader, random_tensors, small_network  # noqa: F401
 from torch import Tensor
 
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import DivergedError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training.checkpoints import Checkpoints

@@ -23,8 +23,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from paddy_lightning.choices import DataConfig, Resize, Source
 from paddy_lightning.data.augment import Augment
 from paddy_lightning.data.cache import Cache
-from paddy_lightning.data.datamodule import Batch, PaddyDataModule
+from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.folders import labelled_table
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError

@@ -4,6 +4,7 @@ Hydra composes; this module answers ``--help`` at once, and turns a mistake into
 ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 """
 
+import logging
 import os
 import shlex
 import signal
@@ -160,6 +161,7 @@ def keep_reason(resume: bool, run_dir: Path, reason: str) -> None:
 def remove_hydras_files(run_dir: Path) -> None:
     """Take back what Hydra wrote before the task began, and nothing else."""
     hydra = HydraConfig.get()
+    logging.shutdown()  # Windows removes nothing that is open
     own = run_dir / str(hydra.output_subdir)
     for name in ("config", "hydra", "overrides"):
         (own / f"{name}.yaml").unlink(missing_ok=True)

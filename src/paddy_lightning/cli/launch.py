@@ -104,7 +104,7 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
     if exit_codes <= COMPLAINED and not lacks_reason(run_dir):
         return None
     for complaint in said.glob(f"*/*/{rank}/stderr.log"):
-        print(complaint.read_text(), file=sys.stderr, end="")
+        print(complaint.read_text("utf-8", errors="replace"), file=sys.stderr, end="")
     if failure.exitcode in COMPLAINED:
         return f"rank {rank} failed"
     ended = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"

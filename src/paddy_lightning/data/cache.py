@@ -103,8 +103,6 @@ class Cache:
             What is wrong, for the broken ones alone, by their row.
         """
         try:
-            if not hasattr(os, "preadv"):
-                raise OSError("this system cannot read at an offset")
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked(self.folder, notice="cache: waits for another run that fills it"):
                 return self._fill(files, num_workers)
@@ -123,7 +121,7 @@ class Cache:
             return pd.Series(dtype=object)
         height, width = self.presize.size
         room = Room(self.place, self.limit)
-        with pixels.open("r+b") as file:  # not "ab", which pwrite would follow to the end
+        with pixels.open("r+b", buffering=0) as file:
             writer = Writer(pixels, file, index, room, expected=len(missing) * height * width * 3)
             try:
                 problems = self._append(writer, missing, stamps, num_workers)

@@ -1,119 +1,24 @@
 """A table of pictures -> batches: uint8 from the workers, augmented once on the device."""
 
-import os
+import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Sampler
 
-from paddy_lightning.choices import Resize
 from paddy_lightning.data.augment import Augment
+from paddy_lightning.data.pictures import Batch, Pictures
 from paddy_lightning.data.pixels import Kept
-from paddy_lightning.data.presize import CENTRE, Presize, cut, open_whole
-from paddy_lightning.data.random_numbers import uniform_of_one
-from paddy_lightning.data.workers import num_cores, start_method
-from paddy_lightning.errors import UserError
+from paddy_lightning.data.presize import Presize
+from paddy_lightning.data.workers import start_method
 
-CROP_VIEW = 1000  # a view of its own, far from those of test-time augmentation
-UNREAD = -2  # in place of a label, in prediction: the file could not be read, its picture is black
-
-
-class Batch(NamedTuple):
-    """What travels from the workers to the network.
-
-    Attributes:
-        image: uint8 [B, H, W, 3] from the workers; float32 [B, 3, height, width] once augmented,
-            or [B, views, 3, height, width] with test-time augmentation, the plain view last.
-        label: int64 [B], -1 where unknown, -2 where the file could not be read.
-        index: int64 [B], the row of each picture in its table.
-    """
-
-    image: Tensor
-    label: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which no batch is asked for
-
-
-class Pictures(Dataset[Batch]):
-    """Presized pictures by their row in a table.
-
-    Args:
-        root: The folder that ``files`` are relative to.
-        files: Of all rows of the table.
-        labels: int64, of all rows; -1 where unknown.
-        presize: How to open a file.
-        kept: Those that are presized already.
-        seed: Of the run, for the offset of training crops.
-        pass_unread: Whether a file that cannot be read is handed on as such, and not an error.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        files: pd.Series,
-        labels: np.ndarray,
-        presize: Presize,
-        kept: Kept | None = None,
-        seed: int = 42,
-        pass_unread: bool = False,
-    ) -> None:
-        self.root = str(root)
-        # One array each: a list of strings would be copied page by page into every forked worker.
-        self.files = np.array([os.fsencode(file) for file in files])
-        self.labels = torch.from_numpy(labels)
-        self.presize = presize
-        self.kept = kept
-        self.seed = seed
-        self.pass_unread = pass_unread
-
-    def __len__(self) -> int:
-        """How many rows the table has."""
-        return len(self.files)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
-        """One picture, not yet batched.
-
-        Args:
-            key: A row, or in training ``(row, epoch)``: the epoch gives a crop its offset.
-
-        Raises:
-            UserError: The file cannot be read as a picture.
-        """
-        row, epoch = key if isinstance(key, tuple) else (key, None)
-        index, place = torch.tensor(row), CENTRE
-        if epoch is not None and self.presize.resize is Resize.crop:  # only crops have any choice
-            down, right = uniform_of_one(self.seed, epoch, row, CROP_VIEW, 2)
-            place = (down, right)
-        try:
-            picture = cut(self._whole(row), self.presize.size, place)
-        except UserError:
-            if not self.pass_unread:
-                raise
-            black = torch.zeros((*self.presize.size, 3), dtype=torch.uint8)
-            return Batch(black, torch.tensor(UNREAD), index)
-        return Batch(torch.from_numpy(picture), self.labels[row], index)
-
-    def __getitems__(self, keys: list[Any]) -> list[Batch]:
-        """Several pictures: of a worker one after the other, else in a thread a core."""
-        if get_worker_info() is not None:
-            return [self[key] for key in keys]
-        with ThreadPoolExecutor(num_cores()) as pool:
-            return list(pool.map(self.__getitem__, keys))
-
-    def decoded_anew(self) -> list[int]:
-        """The rows that are not presized already."""
-        return [row for row in range(len(self)) if not (self.kept and self.kept.has(row))]
-
-    def _whole(self, row: int) -> np.ndarray:
-        if self.kept and (picture := self.kept.read(row)) is not None:
-            return picture
-        return open_whole(Path(self.root, os.fsdecode(self.files[row])), self.presize)
+log = logging.getLogger(__name__)
+UNPROVEN = "mps"  # Apple's GPUs: what they make of the augmentation was never looked at
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -204,6 +109,12 @@ class PaddyDataModule(pl.LightningDataModule):
         self._first_epoch = 0
         self._sampler: EpochSampler | None = None
 
+    def setup(self, stage: str) -> None:
+        """Say so where pictures are not augmented on the device."""
+        del stage
+        if self._trainer().strategy.root_device.type == UNPROVEN:
+            log.info("augmentation: on the CPU, as it was never tried on Apple's GPUs")
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
@@ -235,23 +146,29 @@ class PaddyDataModule(pl.LightningDataModule):
     ) -> Batch:
         """Augment in training, only resize otherwise; several views when predicting with TTA.
 
-        On the device; but the batch's first row is read before: there, it would have to wait.
+        On the device, as a rule; but the batch's first row is read before: there, it would
+        have to wait.
         """
         first_row = int(batch.index.numpy()[0])
-        batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if device.type != UNPROVEN:
+            batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        batch = batch._replace(image=self._seen(batch, first_row))
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def _seen(self, batch: Batch, first_row: int) -> Tensor:
+        """What the network sees of a batch."""
         trainer = self._trainer()
         images, _, index = batch
         if trainer.training:
-            seen = self.augment.random(images, index, trainer.current_epoch, 0, first_row)
-            return batch._replace(image=seen)
+            return self.augment.random(images, index, trainer.current_epoch, 0, first_row)
         plain = self.augment.plain(images)
         if not (trainer.predicting and self.tta):
-            return batch._replace(image=plain)
+            return plain
         views = [
             self.augment.random(images, index, 0, view, first_row)
             for view in range(1, self.tta + 1)
         ]
-        return batch._replace(image=torch.stack([*views, plain], dim=1))
+        return torch.stack([*views, plain], dim=1)
 
     def _ranks(self) -> tuple[int, int]:
         """Which of how many processes this is."""

@@ -73,7 +73,7 @@ def _write_tables(
     root: Path, train: list[tuple[str, str, int]], test: list[tuple[str, str, int]]
 ) -> None:
     def write(name: str, rows: list[tuple[object, ...]]) -> None:
-        with (root / name).open("w", newline="") as file:
+        with (root / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
     age = partial(np.random.default_rng(1).integers, 45, 83)

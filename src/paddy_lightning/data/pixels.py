@@ -4,10 +4,12 @@ The index says which picture lies where, and what its file was then. Pixels are 
 and the index is replaced whole once they are safe on the disk: whoever is killed, and whenever,
 leaves what is right.
 
-Pixels are read with ``pread`` and not mapped: what is mapped counts as memory of the process.
+Pixels are read at their offsets and not mapped: what is mapped counts as memory of the process,
+and on Windows nobody can cut it.
 """
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -65,7 +67,7 @@ class Kept:
         picture = np.empty((height, width, 3), np.uint8)
         try:
             self._file = self._file or hold(self.pixels)
-            whole = os.preadv(self._file.fileno(), [picture.data], offset) == picture.nbytes
+            whole = _read_at(self._file, picture, offset) == picture.nbytes
         except OSError:  # it is only a cache
             return None
         return picture if whole else None
@@ -140,7 +142,7 @@ class Writer:
 
     Args:
         pixels: The file of pixels.
-        file: The same, open.
+        file: The same, open and not buffered.
         index: Of it.
         room: What it may take.
         expected: Bytes that are to come.
@@ -153,7 +155,7 @@ class Writer:
         self, pixels: Path, file: BinaryIO, index: Index, room: Room, expected: int
     ) -> None:
         self.pixels = pixels
-        self.file = file.fileno()
+        self.file = file
         self.index = index
         self.room = room
         self.full = ""
@@ -178,9 +180,7 @@ class Writer:
         try:
             if (offset := self._take(picture.nbytes)) is None:
                 return None
-            view = picture.data.cast("B")
-            while view:
-                view = view[os.pwrite(self.file, view, offset + picture.nbytes - len(view)) :]
+            self._write(picture.data.cast("B"), offset)
         except OSError as error:
             self.full = self.full or str(error)
             return None
@@ -194,13 +194,20 @@ class Writer:
     def commit(self, stamps: pd.DataFrame) -> None:
         """Make safe what was noted."""
         try:
-            self.index.commit(self.file, stamps)
+            self.index.commit(self.file.fileno(), stamps)
         except OSError as error:
             self.full = str(error)
 
     def close(self) -> None:
         """Give back the room that was not needed."""
-        os.ftruncate(self.file, self.end)
+        self.file.truncate(self.end)
+
+    def _write(self, content: memoryview, offset: int) -> None:
+        """All of it; in turn, as a file has one position and Windows no ``pwrite``."""
+        with self._turn:
+            self.file.seek(offset)
+            while content:
+                content = content[self.file.write(content) :]
 
     def _take(self, length: int) -> int | None:
         """Where a picture may be written; None where there is no room for it."""
@@ -227,3 +234,17 @@ def file_stamps(root: Path, files: pd.Series) -> pd.DataFrame:
         # Some file systems have numbers of 64 bits, and times beyond the year 2262.
         found.append(tuple(n % 2**63 for n in (status.st_size, *times, status.st_ino)))
     return pd.DataFrame(found, pd.Index(files, name="file"), STAMP, dtype=np.int64)
+
+
+if sys.platform == "win32":
+    _TURN = threading.Lock()
+
+    def _read_at(file: BinaryIO, into: np.ndarray, offset: int) -> int:
+        with _TURN:  # threads share the file and its position
+            file.seek(offset)
+            return file.readinto(into.data)  # type: ignore[attr-defined]  # not buffered
+
+else:
+
+    def _read_at(file: BinaryIO, into: np.ndarray, offset: int) -> int:
+        return os.preadv(file.fileno(), [into.data], offset)  # forked workers share it, too

@@ -1,23 +1,20 @@
 """How much room caches take: all of a place together, whoever fills and reads them meanwhile.
 
-A cache that is being filled has its own lock; one that is being read, a shared lock on its pixels.
-Both end with the process that holds them, however it ends.
+A cache that is being filled has its own lock; one that is being read, a shared lock on its pixels,
+or on Windows just an open file, which nobody can remove there. All end with the process that holds
+them, however it ends.
 """
 
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
-
-try:
-    import fcntl
-except ImportError:  # Windows, which removes no file that is open
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 KEPT_FREE = 0.05  # of the disk
@@ -125,22 +122,9 @@ def hold(pixels: Path) -> BinaryIO:
 def clear(folder: Path) -> None:
     """Remove a cache's files, and nothing else; what is being read stays."""
     for pixels in folder.glob(f"{OURS}.pixels"):
-        with suppress(OSError), pixels.open("r+b") as file:
-            _flock(file, shared=False)
-            pixels.with_suffix(".index").unlink(missing_ok=True)  # first what names the other
-            pixels.unlink()
-
-
-def _flock(file: BinaryIO, shared: bool) -> None:
-    """Take a lock on an open file, or raise BlockingIOError; on some file systems there is none."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return
+        with suppress(OSError), _nobody_reading(pixels):
+            pixels.unlink()  # first, as it may be refused; an index without pixels is not looked at
+            pixels.with_suffix(".index").unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:
@@ -148,3 +132,32 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:  # removed just now
         return 0
+
+
+if sys.platform == "win32":  # which removes nothing that is open: readers need no lock
+
+    def _flock(file: BinaryIO, shared: bool) -> None:
+        del file, shared
+
+    def _nobody_reading(pixels: Path) -> AbstractContextManager[None]:
+        del pixels
+        return nullcontext()
+
+else:
+    import fcntl
+
+    def _flock(file: BinaryIO, shared: bool) -> None:
+        """Lock an open file, or raise BlockingIOError; on some file systems there is no lock."""
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return
+
+    @contextmanager
+    def _nobody_reading(pixels: Path) -> Iterator[None]:
+        """Keep readers off, or raise BlockingIOError where there are some."""
+        with pixels.open("r+b") as file:
+            _flock(file, shared=False)
+            yield

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from paddy_lightning.data.cache import find_cache
-from paddy_lightning.data.datamodule import Pictures
+from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import Network
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module, presize_of

@@ -20,8 +20,9 @@ from paddy_lightning.atomic import written_whole
 from paddy_lightning.choices import Resize
 from paddy_lightning.config import SurveyConfig, TrainConfig
 from paddy_lightning.data.augment import Augment, kornia_augmentations
-from paddy_lightning.data.datamodule import EpochSampler, Pictures
+from paddy_lightning.data.datamodule import EpochSampler
 from paddy_lightning.data.formats import opened
+from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.data.presize import Presize, upright_rgb
 from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import describe, open_data

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from paddy_lightning.data.datamodule import UNREAD, Batch
+from paddy_lightning.data.pictures import UNREAD, Batch
 from paddy_lightning.network.model import param_groups
 
 CPU_AT_ONCE = 16  # pictures whose maps stay in a processor's cache; in eval mode each is alone

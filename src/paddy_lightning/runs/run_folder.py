@@ -82,7 +82,7 @@ def refuse_used(path: Path) -> None:
 def save_config(run_dir: Path, config: TrainConfig) -> None:
     """Write ``config.yaml``, which makes a folder a run's."""
     with written_whole(run_dir / "config.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+        temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), "utf-8")
 
 
 def read_config(run_dir: Path) -> TrainConfig:
@@ -95,7 +95,7 @@ def read_config(run_dir: Path) -> TrainConfig:
     if not path.is_file():
         raise UserError(f"{run_dir}: not a run folder (it has no config.yaml)")
     try:
-        return TrainConfig(**yaml.safe_load(path.read_text()))
+        return TrainConfig(**yaml.safe_load(path.read_text("utf-8")))
     except (TypeError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path}: not a config of this version ({error})") from error
 

@@ -76,7 +76,7 @@ def interrupted(error: BaseException | None) -> bool:
 
 def resuming(run_dir: str | Path) -> str:
     """The command that goes on with a run."""
-    return f"paddy train resume={shlex.quote(str(run_dir))}"
+    return f"paddy train resume={shlex.quote(Path(run_dir).as_posix())}"  # any shell takes a "/"
 
 
 def first_summary(
@@ -134,16 +134,19 @@ def command() -> str:
     return os.environ.get(COMMAND) or shlex.join(["python", *sys.argv])
 
 
-def peak_memory_mb() -> int:
-    """Of the GPU where one was used, else of this process (not of its workers)."""
+def peak_memory_mb() -> int | None:
+    """Of CUDA's device where one was used, else of this process (not of its workers).
+
+    Apple's GPUs share the machine's memory, and torch has no peak of theirs. None on Windows.
+    """
     import torch
 
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
+    if torch.cuda.is_available() and (peak := torch.cuda.max_memory_allocated()):
+        return round(peak / 2**20)
+    if sys.platform == "win32":
+        return None
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in bytes
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
 
@@ -156,6 +159,6 @@ def read_summary(run_dir: Path) -> Summary:
     """
     path = run_dir / "summary.json"
     try:
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); move it away") from error

@@ -72,7 +72,7 @@ def refusals_are_ours(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
 
 
 def usable_precision(precision: str, accelerator: str | None = None, notice: bool = False) -> str:
-    """As asked, but 32-true where mixed precision is no gain: on a CPU."""
+    """As asked, but 32-true where mixed precision is no gain, or, as on Apple's GPUs, unproven."""
     import torch
 
     on_gpu = torch.cuda.is_available() and accelerator != "cpu"

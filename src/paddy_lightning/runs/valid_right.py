@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paddy_lightning.csv_tables import write_table
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 
 RIGHT = "valid_right.csv"
 MARKS = "-01"  # not looked at, wrong, right

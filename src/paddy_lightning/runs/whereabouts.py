@@ -35,7 +35,9 @@ def data_of(facts: dict[str, Any]) -> DataSet:
     try:
         return open_data(then)
     except UserError as error:
-        places = [_seen_from_here(then, facts["from"])] if "from" in facts else []
+        places = []
+        with suppress(KeyError, ValueError):  # of an old version; on another of Windows' drives
+            places.append(_seen_from_here(then, facts["from"]))
         if then.source is Source.paddy:
             name = Path(str(then.root)).name
             here = sorted(kaggle_folders(), key=lambda folder: folder.name != name)

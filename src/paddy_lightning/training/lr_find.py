@@ -19,7 +19,8 @@ import torch
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 
-from paddy_lightning.data.datamodule import Batch, PaddyDataModule
+from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import param_groups

@@ -79,8 +79,8 @@ class EpochProfiler(Profiler):
 
     def _charge(self) -> None:
         """The time since the last marker goes to the innermost part."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
         now = time.perf_counter()
         if self._open:
             self.seconds[self._open[-1]] += now - self._since
@@ -138,7 +138,11 @@ def advice(table: pd.DataFrame, num_workers: int, has_cache: bool) -> str:
     model = share[[FORWARD, BACKWARD, OPTIMIZER]].sum()
     if share[DATA] > MUCH and not has_cache:
         return f"{share[DATA]:.0%} is waiting for data: let presized pictures be kept (cache=)"
-    if share[DATA] > MUCH and torch.cuda.is_available() and num_workers < (os.cpu_count() or 1):
+    if (
+        share[DATA] > MUCH
+        and torch.accelerator.is_available()
+        and num_workers < (os.cpu_count() or 1)
+    ):
         return f"{share[DATA]:.0%} is waiting for data: more workers (num_workers={os.cpu_count()})"
     if share[DATA] > MUCH:
         return f"{share[DATA]:.0%} is waiting for data: a smaller presize= makes less to read"

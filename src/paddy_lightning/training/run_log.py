@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from paddy_lightning.atomic import written_whole
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import DivergedError
 from paddy_lightning.insight.show import mosaic
 from paddy_lightning.lettering import printable
