@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig
-from paddy_lightning.data.datamodule import Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import build_model, param_groups

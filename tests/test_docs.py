@@ -41,7 +41,7 @@ SETUP = (
     *("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter "),
     *("git clone ", "python -m benchmarks.bean "),  # test_benchmarks.py
     *("torchrun ", "srun "),  # test_ranks.py
-    *("pip download ", "pip wheel ", "git archive ", "!", "%env "),  # for a Kaggle notebook
+    *("pip download ", "pip wheel ", "git archive ", "!", "%pip "),  # for a Kaggle notebook
 )
 
 

@@ -27,7 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        _replace(temporary, path)
+        replace(temporary, path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -78,8 +78,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    """Move a file into place; on Windows, once nobody has the old one open, as scanners do."""
+def replace(temporary: Path, path: Path) -> None:
+    """Move a file, or a folder, into place; on Windows, once nobody has the old one open, as scanners do."""
     for pause in PAUSES if sys.platform == "win32" else ():
         try:
             temporary.replace(path)

@@ -38,12 +38,22 @@ anything = st.one_of(
 
 def test_all_that_hold_text_are_known() -> None:
     kinds = {name: text.kind for name, text in texts().items()}
-    places = {"data.root", "data.csv", "weights", "start", "cache", "resume", "ckpt", "images"}
+    places = {
+        "data.root",
+        "data.csv",
+        "weights",
+        "start",
+        "cache",
+        "resume",
+        "ckpt",
+        "images",
+        "bundle",
+    }
     places |= {"output", "run", "runs", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
     assert {name for name, kind in kinds.items() if kind == PATH} == places
     assert {name for name, kind in kinds.items() if kind == TEXT} == {"group", "message"}
     assert {name for name, kind in kinds.items() if kind == NAME} == {
-        *("arch", "precision", "competition")
+        *("arch", "precision", "competition", "name")
     }
 
 

@@ -86,6 +86,7 @@ def session(data: str) -> None:
     assert typed("predict", "ckpt=a", "tta=true") == 0
     assert typed("interpret", "run=a") == 0
     assert typed("compare", "runs=[a,b]") == 0
+    assert typed("bundle", "run=a") == 0
     assert json.loads(Path("a", "summary.json").read_text("utf-8"))["status"] == "done"
 
 

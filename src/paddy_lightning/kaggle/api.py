@@ -167,7 +167,7 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
     before = listed()
     with api.build_kaggle_client() as client:
         competitions = client.competitions.competition_api_client
-        place = competitions.start_submissionupload(start)
+        place = competitions.start_submission_upload(start)
         upload(competition, file, place.create_url)
         request.blob_file_tokens = place.token
         attempt = 1

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tqdm import tqdm
 
+from paddy_lightning.atomic import replace
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import DownloadConfig
 from paddy_lightning.csv_tables import read_table
@@ -97,7 +98,7 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in bar:
                 _unpack_member(opened, member, unfinished)
         check_files(unfinished)
-        unfinished.rename(folder)
+        replace(unfinished, folder)
     except DAMAGED as error:
         raise UserError(
             f"{archive}: is a damaged zip file ({error}); delete it and run the same command again"
@@ -138,6 +139,8 @@ def _danger(member: zipfile.ZipInfo, path: PurePosixPath) -> str:
         return "leads out of the folder"
     if "\\" in member.orig_filename or "\0" in member.orig_filename:
         return "has a name that is a path on some systems only"
+    if sys.platform == "win32" and set('<>:"|?*') & set(member.filename):
+        return "has a name that Windows cannot give a file"
     if kind not in (0, stat.S_IFREG):
         return "is a link or a device, not a file"
     return "is encrypted" if member.flag_bits & 1 else ""

@@ -13,6 +13,7 @@ from typing import Any
 from requests import HTTPError, RequestException, Response, Session
 from tqdm import tqdm
 
+from paddy_lightning.atomic import replace
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle.errors import GIGABYTE, TRIES
 from paddy_lightning.kaggle.session import be_patient
@@ -52,7 +53,7 @@ def fetch(response: Response, file: Path, what: str) -> None:
                         " command goes on from there"
                     ) from error
             time.sleep(2**attempt)
-    part.replace(file)
+    replace(part, file)
 
 
 def part_of(response: Response, file: Path) -> Path:

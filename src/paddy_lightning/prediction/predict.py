@@ -63,6 +63,7 @@ def predict(
     return _predict(runs, read_path(images), tta, batch_size, num_workers, ensemble_weights)[0]
 
 
+@left_as_found()
 def run_predict(config: PredictConfig) -> Path:
     """``paddy predict``: write ``predictions.csv`` and, where Kaggle's ids lie, ``submission.csv``.
 
