@@ -55,14 +55,15 @@ faults: install ## kill training, filling of the cache, predicting and sweeps, 5
 	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
 
 test-oldest: ## the tests with the lowest versions that pyproject.toml allows
-	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet uv
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[demo,dev]'
 	.venv-oldest/bin/pytest $(SIDE_BY_SIDE)
 
 test-colab: ## the tests with the versions that Colab has
-	$(PYTHON) -m venv .venv-colab
-	.venv-colab/bin/python -m pip install --quiet --constraint requirements-colab.txt --editable '.[demo,dev]'
+	$(PYTHON) -m venv --clear .venv-colab
+	.venv-colab/bin/python -m pip install --quiet uv
+	.venv-colab/bin/uv pip install --quiet --python .venv-colab --constraint requirements-colab.txt --editable '.[demo,dev]'
 	.venv-colab/bin/pytest $(SIDE_BY_SIDE)
 
 notebook: install ## run notebooks/road_to_the_top.ipynb from top to bottom, and keep what comes out

@@ -79,7 +79,7 @@ def _is_alive(process: int) -> bool:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Move a file, or a folder, into place; on Windows, once nobody has the old one open, as scanners do."""
+    """Move a file or a folder into place; on Windows, once no scanner has it open."""
     for pause in PAUSES if sys.platform == "win32" else ():
         try:
             temporary.replace(path)
