@@ -18,7 +18,7 @@ from benchmarks import fastai_side
 from benchmarks.augmentation import augmentation
 from benchmarks.fastai_side import FastaiSide
 from benchmarks.machine import CORES, CUDA, machine
-from benchmarks.our_side import PRECISION, BareModel, OurSide
+from benchmarks.our_side import PRECISION, BareModel, OurSide, quiet
 from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
 from benchmarks.results import write
@@ -145,6 +145,7 @@ def other() -> Iterator[str]:
 PARTS = {part.__name__: part for part in (augmentation, presizing, epochs, overhead, other)}
 
 
+@quiet()
 def main(names: list[str]) -> None:
     """Run the named parts, or all and then write the results."""
     start = time.perf_counter()

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.augmentation import augmentation as augmented
 from benchmarks.machine import CORES, CUDA, has_fastai, machine
-from benchmarks.our_side import BareModel, OurSide
+from benchmarks.our_side import BareModel, OurSide, quiet
 from benchmarks.paired import Other, Pair, alone, in_turn
 from benchmarks.pictures import many
 from benchmarks.results import write_page
@@ -149,6 +149,7 @@ PARTS: dict[str, Callable[[Scale], Found]] = {
 }
 
 
+@quiet()
 def main(scale: Scale) -> int:
     """Run all parts; the exit code is 1 where one has failed."""
     if not CUDA:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from PIL import Image
 
-from benchmarks.our_side import OurSide
+from benchmarks.our_side import OurSide, quiet
 from benchmarks.pictures import pictures
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.data.table import open_data
@@ -87,5 +87,6 @@ def epochs(count: int) -> list[float]:
 
 if __name__ == "__main__":
     what, number = sys.argv[1], int(sys.argv[2])
-    answers = [listed(number)] if what == "listed" else epochs(number)
+    with quiet():
+        answers = [listed(number)] if what == "listed" else epochs(number)
     print(*(f"{answer:.0f}" for answer in answers))

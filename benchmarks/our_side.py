@@ -3,8 +3,8 @@
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,19 @@ STEPS_ALONE: dict[str, Any] = {"limit_val_batches": 0, "enable_checkpointing": F
 MIXED = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the lines of a run, and without Lightning's."""
+    ours = logging.getLogger("paddy_lightning")
+    level = ours.level
+    ours.setLevel(logging.WARNING)
+    try:
+        with small_talk_left_out():
+            yield
+    finally:
+        ours.setLevel(level)
+
+
 class OurSide:
     """A run on a folder with the trees ``train`` and ``valid``.
 
@@ -58,9 +71,6 @@ class OurSide:
         cache: str = "off",
         precision: str = PRECISION,
     ) -> None:
-        self.quiet = ExitStack()  # as long as this lasts
-        self.quiet.enter_context(small_talk_left_out())
-        logging.getLogger("paddy_lightning").setLevel(logging.WARNING)
         self.config = TrainConfig(
             data=DataConfig(Source.folder, str(root)),
             arch=arch,
