@@ -20,7 +20,8 @@ from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.network.model import build_model, param_groups
+from paddy_lightning.network.model import build_model
+from paddy_lightning.network.param_groups import param_groups
 from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import small_talk_left_out
 from paddy_lightning.runs.trainer import usable_precision

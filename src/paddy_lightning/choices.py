@@ -54,6 +54,13 @@ class BadImages(StrEnum):
     skip = "skip"
 
 
+class Norm(StrEnum):
+    """What the body's normalisation layers do while the rest of it is frozen."""
+
+    train = "train"
+    freeze = "freeze"
+
+
 class Schedule(StrEnum):
     """How rates go over the epochs; both train the frozen epochs first."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from paddy_lightning.choices import (
     BadImages,
     DataConfig,
+    Norm,
     PadMode,
     Resize,
     Schedule,
@@ -36,6 +37,7 @@ class TrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     arch: str = knob("resnet26d", "any timm name, with or without its tag")
+    arch_args: dict[str, Any] = knob({}, "of timm's model, such as {drop_path_rate: 0.1}")
     weights: str = knob("pretrained", "pretrained, none, or a file with timm's names", PATH)
     start: str | None = knob(None, "a run to start from, head included, in place of weights", PATH)
     resize: Resize = knob(Resize.squish, "to the presized shape: distort, add borders, or cut")
@@ -49,7 +51,12 @@ class TrainConfig:
     freeze_epochs: int = knob(1, "epochs before those with only head and normalisation training")
     schedule: Schedule = knob(Schedule.fine_tune, "fastai's fine_tune, or fit_one_cycle (twice)")
     lr: Any = knob(2e-3, "base learning rate, or find: the finder's valley")
+    lr_mult: float = knob(100.0, "the head's rate over the body's in fine_tune's unfrozen epochs")
+    layer_decay: float = knob(1.0, "a body's layer trains at this share of the next one's rate")
     unfrozen_lr: float | None = knob(None, "peak of one_cycle's unfrozen epochs; null: lr")
+    bn: Norm = knob(Norm.train, "the body's normalisation layers in the frozen epochs")
+    weight_decay: float = knob(0.01, "AdamW's; none on biases and normalisation layers")
+    label_smoothing: float = knob(0.0, "share of a label's weight that goes to all classes, [0, 1)")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
     seed: int = knob(42, "of weights, order, augmentation and dropout")
     split: Split = knob(Split.auto, "which pictures validate; auto: the data's own, else random")

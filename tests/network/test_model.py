@@ -9,16 +9,12 @@ import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import save_file
+from torch import nn
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.network import weights
-from paddy_lightning.network.model import (
-    build_model,
-    param_groups,
-    require_pretrained,
-    resolve_arch,
-    set_frozen,
-)
+from paddy_lightning.network.model import build_model, require_pretrained, resolve_arch
+from paddy_lightning.network.param_groups import param_groups, set_frozen
 from paddy_lightning.network.weights import PACKAGED, packaged_weights
 
 ARCHS = (
@@ -48,6 +44,43 @@ def test_decay_and_freezing_are_fastais_parameter_by_parameter(golden: Path, arc
     assert training == set(rules["trained_while_frozen"])
     set_frozen(model.body, False)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_rates_fall_from_layer_to_layer(arch: str) -> None:
+    model = build_model(arch, 10, "none", (224, 224))
+    groups = param_groups(model, 0.01, layer_decay=0.5)
+    in_groups = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(in_groups) == sorted(id(parameter) for parameter in model.parameters())
+    shares = [group["share"] for group in groups if group["name"].startswith("body")]
+    assert shares == sorted(shares, reverse=True) and shares[0] == 1 and len(set(shares)) > 3
+    assert {0.5**power for power in range(len(set(shares)))} == set(shares)
+    stem = next(id(parameter) for parameter in model.body.parameters())
+    assert stem in {
+        id(parameter)
+        for group in groups
+        if group["share"] == shares[-1]
+        for parameter in group["params"]
+    }
+    assert {group["share"] for group in groups if group["name"].startswith("head")} == {1}
+    assert len({group["name"] for group in groups}) == len(groups)
+
+
+def test_what_timm_does_not_tell_the_layers_of_is_refused() -> None:
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    with pytest.raises(UserError, match=r"layer_decay=0\.5: timm does not tell the layers of"):
+        param_groups(model, layer_decay=0.5)
+
+
+def test_arguments_of_the_arch(tmp_path: Path) -> None:
+    model = build_model("convnext_atto", 3, "none", (64, 64), {"drop_path_rate": 0.3})
+    drops = (getattr(module, "drop_prob", 0.0) for module in model.body.modules())
+    rates = [float(rate) for rate in drops if isinstance(rate, float)]
+    assert max(rates) == pytest.approx(0.3)
+    with pytest.raises(UserError, match=r"arch=resnet10t .*cannot be built .*no_such_argument"):
+        build_model("resnet10t", 3, "none", (64, 64), {"no_such_argument": 1})
+    with pytest.raises(UserError, match="arch_args: checkpoint_path is not yours to give"):
+        build_model("resnet10t", 3, "none", (64, 64), {"checkpoint_path": "evil.pth"})
 
 
 @pytest.mark.parametrize("arch", [*ARCHS, "mobilenetv4_conv_small", "swin_tiny_patch4_window7_224"])

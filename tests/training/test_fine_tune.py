@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from paddy_lightning.choices import Norm
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training.fine_tune import FineTune, step_seed
@@ -51,12 +52,18 @@ class Recorder(pl.Callback):
         self.valid.append(float(trainer.callback_metrics["valid_loss"]))
 
 
-def fit(module: Classifier, tensors: dict[str, Tensor], tmp_path: Path, **more: Any) -> Recorder:
+def fit(
+    module: Classifier,
+    tensors: dict[str, Tensor],
+    tmp_path: Path,
+    norm: Norm = Norm.train,
+    **more: Any,
+) -> Recorder:
     recorder = Recorder()
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=4,
-        callbacks=[FineTune(fine_tune(3, 3e-3)), recorder],
+        callbacks=[FineTune(fine_tune(3, 3e-3), norm=norm), recorder],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -111,6 +118,42 @@ def test_the_body_rests_while_its_normalisation_trains(
     fit(Classifier(network, 4), random_tensors, tmp_path, max_steps=6)
     changed = {n for n, t in network.state_dict().items() if not torch.equal(t, before[n])}
     assert set(before) - changed == {"body.0.weight", "body.3.weight"}
+
+
+def test_the_whole_body_rests_with_frozen_normalisation(
+    random_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Its statistics too, also after a validation; in the next phase all of it trains."""
+    for steps, rests in ((6, True), (12, False)):
+        network = small_network()
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        fit(Classifier(network, 4), random_tensors, tmp_path, Norm.freeze, max_steps=steps)
+        changed = {n for n, t in network.state_dict().items() if not torch.equal(t, before[n])}
+        of_the_body = {name for name in before if name.startswith("body.")}
+        assert changed & of_the_body == (set() if rests else of_the_body)
+        assert {name for name in changed if name.startswith("head.")}
+
+
+def test_smoothed_labels_are_for_training_alone(
+    random_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The first loss is the formula's, and the first validation's as ever (of the same weights)."""
+    torch.manual_seed(3)
+    network = small_network().eval()
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    module = Classifier(network, 4, label_smoothing=0.2)
+    batch = Batch(random_tensors["x_train"], random_tensors["y_train"], torch.arange(60))
+    logits = network(batch.image).log_softmax(1)
+    plain = -logits.gather(1, batch.label[:, None]).mean()
+    assert module.training_step(batch, 0).item() == pytest.approx(
+        float(0.8 * plain - 0.2 * logits.mean()), rel=1e-5
+    )
+    losses = []
+    for smoothing in (0.0, 0.2):
+        network.load_state_dict(state)
+        told = Classifier(network, 4, label_smoothing=smoothing)
+        losses.append(fit(told, random_tensors, tmp_path, limit_train_batches=0).valid[0])
+    assert losses[0] == losses[1]
 
 
 def test_accumulation_steps_through_the_whole_schedule(

@@ -64,6 +64,14 @@ def test_a_phase_of_no_epochs_is_left_out() -> None:
     assert [phase.frozen for phase in fine_tune(0, 1e-3, freeze_epochs=2)] == [True]
 
 
+@given(mult=st.floats(0.1, 1e4), lr=st.floats(1e-6, 1))
+def test_the_body_trains_at_a_fraction_of_the_rate(mult: float, lr: float) -> None:
+    frozen, everything = fine_tune(2, lr, lr_mult=mult)
+    assert frozen == fine_tune(2, lr)[0]
+    body, head = everything.max_lr
+    assert head == lr / 2 and body == pytest.approx(head / mult)
+
+
 def test_past_the_end_is_an_error() -> None:
     with pytest.raises(ValueError, match="epoch 4 is past the end of a schedule of 4 epochs"):
         phase_at(fine_tune(3, 1e-3), 4)

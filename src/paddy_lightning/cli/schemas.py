@@ -22,7 +22,8 @@ def register_schemas() -> None:
     for kind in CONFIGS:
         schema = OmegaConf.structured(kind)
         if issubclass(kind, TrainConfig):
-            OmegaConf.set_struct(schema.trainer, False)  # any name; check() knows which exist
+            for anything in (schema.trainer, schema.arch_args):
+                OmegaConf.set_struct(anything, False)  # any name; check() knows which exist
         store.store(f"{kind.__name__.removesuffix('Config').lower()}_schema", schema)
 
 

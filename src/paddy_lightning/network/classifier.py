@@ -10,7 +10,7 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from paddy_lightning.data.pictures import UNREAD, Batch
-from paddy_lightning.network.model import param_groups
+from paddy_lightning.network.param_groups import param_groups
 
 CPU_AT_ONCE = 16  # pictures whose maps stay in a processor's cache; in eval mode each is alone
 SMOOTHING = 0.98  # of the printed train loss, as in fastai
@@ -25,6 +25,9 @@ class Classifier(pl.LightningModule):
         model: Has ``body`` and ``head``; pictures -> logits [B, num_classes].
         num_classes: Of the logits.
         weight_decay: Of AdamW; none on biases and normalisation layers.
+        layer_decay: Of the rates, from the body's last layer to its first: see ``param_groups``.
+        label_smoothing: Share of a label's weight that all classes have alike, [0, 1); in training
+            alone, so that validation losses can be compared.
         facts: Plain values that go into every checkpoint, so that it can be used alone.
 
     Attributes:
@@ -36,11 +39,14 @@ class Classifier(pl.LightningModule):
         model: nn.Module,
         num_classes: int,
         weight_decay: float = 0.01,
+        layer_decay: float = 1.0,
+        label_smoothing: float = 0.0,
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.weight_decay = weight_decay
+        self.weight_decay, self.layer_decay = weight_decay, layer_decay
+        self.label_smoothing = label_smoothing
         self.save_hyperparameters(facts or {}, logger=False)
         # Without checks of their input, which would fetch answers from the device at every step.
         self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
@@ -55,7 +61,8 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy of one augmented batch."""
         del batch_idx
-        loss = F.cross_entropy(self._logits(batch.image), batch.label)
+        logits = self._logits(batch.image)
+        loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
         self._smooth(loss.detach())
         return loss
 
@@ -101,7 +108,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW as fastai sets it; every rate is overwritten before the first step."""
-        groups = param_groups(self.model, self.weight_decay)
+        groups = param_groups(self.model, self.weight_decay, self.layer_decay)
         # Fused is faster, and 16-mixed then needs no answer from the device at every step; but
         # Lightning cannot clip what the fused one unscales.
         fused = not self.trainer.gradient_clip_val

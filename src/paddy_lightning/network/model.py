@@ -26,13 +26,12 @@ from paddy_lightning.network.weights import (
     require_url,
 )
 
-# What trains on in a frozen body and is not decayed; with their subclasses, and no GroupNorm.
-NORMALISATION = (
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-    nn.LayerNorm,
-)
 HEAD_WIDTH = 512
+# Of timm's create_model: what other knobs say, and what could load a file that nobody named.
+OURS = {
+    *("num_classes", "in_chans", "img_size", "pretrained", "pretrained_cfg", "checkpoint_path"),
+    *("pretrained_cfg_overlay", "cache_dir", "model_name", "global_pool", "features_only"),
+}
 
 
 class Network(nn.Module):
@@ -87,7 +86,11 @@ def make_head(width: int, num_classes: int, pool: bool) -> nn.Sequential:
 
 
 def build_model(
-    arch: str, num_classes: int, weights: str = "pretrained", size: Size = (128, 128)
+    arch: str,
+    num_classes: int,
+    weights: str = "pretrained",
+    size: Size = (128, 128),
+    arch_args: dict[str, Any] | None = None,
 ) -> Network:
     """A network ready for fine-tuning.
 
@@ -96,12 +99,15 @@ def build_model(
         num_classes: Outputs.
         weights: ``pretrained``, ``none`` (random), or a file with timm's names.
         size: ``(height, width)`` of the pictures, for archs that are built for one size.
+        arch_args: More arguments of the timm model, such as ``drop_path_rate``.
 
     Raises:
-        UserError: Unknown arch, a size it cannot take, or weights that are not there or not its.
+        UserError: Unknown arch, an argument or a size it cannot take, or weights that are not
+            there or not its.
     """
     arch, config = resolve_arch(arch)
-    arguments: dict[str, Any] = {"num_classes": 0}
+    check_arch_args(arch_args or {})
+    arguments: dict[str, Any] = {**(arch_args or {}), "num_classes": 0}
     if config.fixed_input_size:
         arguments["img_size"] = size
     if weights != "none":
@@ -125,6 +131,18 @@ def build_model(
             f"arch={arch}: its pretrained weights cannot be fetched ({_reason(error)}); {WAYS_OUT}"
         ) from error
     return network.train()
+
+
+def check_arch_args(arch_args: dict[str, Any]) -> None:
+    """Refuse arguments of a timm model that are ours to give, or open files.
+
+    Raises:
+        UserError: Names it.
+    """
+    if taken := sorted(set(arch_args) & OURS):
+        raise UserError(
+            f"arch_args: {taken[0]} is not yours to give; there are such as drop_path_rate"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -169,37 +187,6 @@ def require_pretrained(arch: str) -> None:
         require_url(arch, str(config.url))
     else:
         raise UserError(f"arch={arch}: timm has no pretrained weights; set weights=none")
-
-
-def param_groups(model: nn.Module, weight_decay: float = 0.01) -> list[dict[str, Any]]:
-    """Body and head, each with and without decay, in this order; fastai's rules.
-
-    No decay for parameters of normalisation layers and any bias. Groups without parameters are
-    left out.
-    """
-    exempt = _normalisation_parameters(model)
-    groups = []
-    for part in ("body", "head"):
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for name, parameter in model.get_submodule(part).named_parameters():
-            is_plain = id(parameter) in exempt or name.split(".")[-1] == "bias"
-            (plain if is_plain else decayed).append(parameter)
-        groups.append({"name": part, "params": decayed, "weight_decay": weight_decay})
-        groups.append({"name": f"{part}_no_decay", "params": plain, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
-
-
-def set_frozen(body: nn.Module, frozen: bool) -> None:
-    """Stop or start the training of all but the normalisation layers, which always train."""
-    trains_on = _normalisation_parameters(body)
-    for parameter in body.parameters():
-        parameter.requires_grad_(not frozen or id(parameter) in trains_on)
-
-
-def _normalisation_parameters(model: nn.Module) -> set[int]:
-    layers = (module for module in model.modules() if isinstance(module, NORMALISATION))
-    return {id(parameter) for layer in layers for parameter in layer.parameters(recurse=False)}
 
 
 def _source(

@@ -36,7 +36,8 @@ def load_module(checkpoint: dict[str, Any]) -> Classifier:
     """The network of a checkpoint, with its weights."""
     facts = checkpoint["hyper_parameters"]
     num_classes = len(facts["class_names"])
-    model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]))
+    arch_args = facts.get("arch_args")  # none in checkpoints of 0.1.0's first days
+    model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]), arch_args)
     module = Classifier(model, num_classes)
     have_digits_for(module, checkpoint["state_dict"])
     module.load_state_dict(checkpoint["state_dict"])

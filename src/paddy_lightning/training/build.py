@@ -70,9 +70,16 @@ def build(
     class_names = sorted(table["label"].unique())
     pl.seed_everything(config.seed, verbose=False)
     weights = "none" if from_last or config.start else config.weights
-    model = build_model(config.arch, len(class_names), weights, config.size)
+    model = build_model(config.arch, len(class_names), weights, config.size, config.arch_args)
     facts = checkpoint_facts(config, data, class_names, model)
-    module = kind(model, len(class_names), facts=facts)
+    module = kind(
+        model,
+        len(class_names),
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+        label_smoothing=config.label_smoothing,
+        facts=facts,
+    )
     if config.start and not from_last:
         start_from(module, config.start)
     if ranks.starter():
@@ -167,7 +174,7 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     """The schedule that the knobs ask for."""
     match config.schedule:
         case Schedule.fine_tune:
-            return fine_tune(config.epochs, config.lr, config.freeze_epochs)
+            return fine_tune(config.epochs, config.lr, config.freeze_epochs, config.lr_mult)
         case Schedule.one_cycle:
             return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
         case _:
@@ -206,6 +213,7 @@ def checkpoint_facts(
     knobs = plain(config)
     return {
         "arch": resolve_arch(config.arch)[0],
+        "arch_args": knobs["arch_args"],
         "class_names": class_names,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "mean": model.mean,

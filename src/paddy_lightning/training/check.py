@@ -30,6 +30,7 @@ def check(config: TrainConfig) -> None:
             raise UserError(f"unfrozen_lr={config.unfrozen_lr}: goes with schedule=one_cycle only")
         if not 0 < config.unfrozen_lr < float("inf"):
             raise UserError(f"unfrozen_lr={config.unfrozen_lr}: must be above 0, such as 1e-4")
+    _check_rates(config)
     if config.cache_gb <= 0:
         raise UserError(f"cache_gb={config.cache_gb}: must be above 0; cache=off goes without")
     if config.cache not in (None, OFF) and Path(config.cache).expanduser().is_file():
@@ -42,6 +43,20 @@ def check(config: TrainConfig) -> None:
     _check_augment(config)
     _check_trainer(config)
     _check_model(config)
+
+
+def _check_rates(config: TrainConfig) -> None:
+    """Refuse numbers that the optimizer or the loss cannot work with."""
+    if not 0 < config.lr_mult < float("inf"):
+        raise UserError(f"lr_mult={config.lr_mult}: must be above 0, such as 10 or 100")
+    if config.schedule is Schedule.one_cycle and config.lr_mult != TrainConfig.lr_mult:
+        raise UserError(f"lr_mult={config.lr_mult}: goes with schedule=fine_tune only")
+    if not 0 < config.layer_decay <= 1:
+        raise UserError(f"layer_decay={config.layer_decay}: must be above 0 and at most 1")
+    if not 0 <= config.weight_decay < float("inf"):
+        raise UserError(f"weight_decay={config.weight_decay}: must be at least 0, such as 0.01")
+    if not 0 <= config.label_smoothing < 1:
+        raise UserError(f"label_smoothing={config.label_smoothing}: must be at least 0, below 1")
 
 
 def _check_augment(config: TrainConfig) -> None:
@@ -102,9 +117,10 @@ def num_devices(config: TrainConfig) -> int:
 
 
 def _check_model(config: TrainConfig) -> None:
-    from paddy_lightning.network.model import resolve_arch
+    from paddy_lightning.network.model import check_arch_args, resolve_arch
 
     resolve_arch(config.arch)
+    check_arch_args(config.arch_args)
     if config.weights not in ("pretrained", "none") and not Path(config.weights).is_file():
         raise UserError(
             f"weights={config.weights}: no such file; give pretrained, none or a file of weights"

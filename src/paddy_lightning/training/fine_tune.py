@@ -10,9 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from paddy_lightning.choices import Norm
 from paddy_lightning.data.random_numbers import uniform
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.network.model import set_frozen
+from paddy_lightning.network.param_groups import set_frozen
 from paddy_lightning.training.schedule import Phase, lr_and_momentum, phase_at
 
 
@@ -22,11 +23,13 @@ class FineTune(pl.Callback):
     Args:
         phases: The schedule.
         seed: Of the run, for dropout.
+        norm: What normalisation layers do in a frozen body.
     """
 
-    def __init__(self, phases: Sequence[Phase], seed: int = 42) -> None:
+    def __init__(self, phases: Sequence[Phase], seed: int = 42, norm: Norm = Norm.train) -> None:
         self.phases = phases
         self.seed = seed
+        self.norm = norm
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Freeze or unfreeze; a phase begins with an empty optimizer, the head's state included.
@@ -35,7 +38,7 @@ class FineTune(pl.Callback):
         """
         assert isinstance(pl_module, Classifier)
         phase, start = phase_at(self.phases, trainer.current_epoch)
-        set_frozen(pl_module.model.get_submodule("body"), phase.frozen)
+        set_frozen(pl_module.model.get_submodule("body"), phase.frozen, self.norm)
         if trainer.current_epoch == start:
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()
@@ -50,7 +53,8 @@ class FineTune(pl.Callback):
         step = trainer.current_epoch * steps_per_epoch + batch_idx // accumulate
         (body, head), momentum = lr_and_momentum(self.phases, steps_per_epoch, step)
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = body if group["name"].startswith("body") else head
+            peak = body if group["name"].startswith("body") else head
+            group["lr"] = peak * group.get("share", 1.0)  # none in checkpoints of earlier days
             group["betas"] = (momentum, group["betas"][1])
         batches_before = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx
         torch.manual_seed(step_seed(self.seed, trainer.global_rank, batches_before))

@@ -23,7 +23,7 @@ from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.network.model import param_groups
+from paddy_lightning.network.param_groups import param_groups
 from paddy_lightning.runs.trainer import lightning_trainer
 from paddy_lightning.training.trainer_arguments import ONE_STEP, given, one_device
 
@@ -60,7 +60,7 @@ class Searched(Classifier):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with momentum .9, as fastai has it outside of one-cycle."""
-        groups = param_groups(self.model, self.weight_decay)
+        groups = param_groups(self.model, self.weight_decay, self.layer_decay)
         fused = not self.trainer.gradient_clip_val
         return torch.optim.AdamW(groups, lr=MIN_LR, betas=(0.9, 0.99), eps=1e-5, fused=fused)
 

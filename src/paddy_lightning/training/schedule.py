@@ -30,14 +30,22 @@ class Phase:
     div: float = 25.0
 
 
-def fine_tune(epochs: int, base_lr: float, freeze_epochs: int = 1) -> list[Phase]:
-    """The head alone, then everything with a hundredth of the rate for the body.
+def fine_tune(
+    epochs: int, base_lr: float, freeze_epochs: int = 1, lr_mult: float = 100.0
+) -> list[Phase]:
+    """The head alone, then everything with a fraction of the rate for the body.
 
     fastai's ``Learner.fine_tune`` with its defaults; a phase of no epochs is left out.
+
+    Args:
+        epochs: With everything.
+        base_lr: The head's first peak; half of it is the second.
+        freeze_epochs: Of the head alone.
+        lr_mult: The head's second peak over the body's.
     """
     frozen = Phase(freeze_epochs, True, (base_lr / 10, base_lr), pct_start=0.99)
     half = base_lr / 2
-    everything = Phase(epochs, False, (half / 100, half), pct_start=0.3, div=5.0)
+    everything = Phase(epochs, False, (half / lr_mult, half), pct_start=0.3, div=5.0)
     return [phase for phase in (frozen, everything) if phase.epochs > 0]
 
 

@@ -23,7 +23,8 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.insight.figures import save_figures
 from paddy_lightning.insight.interpret import write_interpretation
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.network.model import require_pretrained, set_frozen
+from paddy_lightning.network.model import require_pretrained
+from paddy_lightning.network.param_groups import set_frozen
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.run_folder import (
     from_anywhere,
@@ -178,7 +179,7 @@ def _find_lr(
     if ranks.starter():
         raise UserError("lr=find: goes with one device; run paddy lr-find on it, and give its rate")
     module, datamodule = build(config, data, table, lr_find.Searched)
-    set_frozen(module.model.get_submodule("body"), config.freeze_epochs > 0)
+    set_frozen(module.model.get_submodule("body"), config.freeze_epochs > 0, config.bn)
     precision = usable_precision(config.precision, config.trainer.get("accelerator"))
     curve = lr_find.search(module, datamodule, precision, config.trainer)
     rates = lr_find.suggestions(curve)
@@ -242,7 +243,7 @@ def _run(
     facts: Any = module.hparams
     run_log = RunLog(run_dir, facts["mean"], facts["std"])
     right = ValidRight(run_dir, datamodule.valid_rows)
-    callbacks = [FineTune(phases_of(config), config.seed), run_log, right, checkpoints]
+    callbacks = [FineTune(phases_of(config), config.seed, config.bn), run_log, right, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
     if ranks.rank():  # the first rank keeps the run's folder

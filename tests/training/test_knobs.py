@@ -1,0 +1,85 @@
+"""Knobs of how a network trains: each reaches its place, and what predicts knows of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from small import small
+
+from paddy_lightning.errors import UserError
+from paddy_lightning.prediction.predict import predict
+from paddy_lightning.runs.trained import load_checkpoint, load_module
+from paddy_lightning.training.check import check
+from paddy_lightning.training.train import train
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "lr_mult": {"lr_mult": 3.0},
+    "layer_decay": {"lr_mult": 1.0, "layer_decay": 0.5},
+    "bn": {"bn": "freeze"},
+    "weight_decay": {"weight_decay": 0.5},
+    "label_smoothing": {"label_smoothing": 0.2},
+    "arch_args": {"arch_args": {"drop_path_rate": 0.5}},
+}
+
+
+@pytest.fixture(scope="module")
+def plain(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The epochs of a run with the defaults."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    train(small(stripes, epochs=1), folder)
+    return pd.read_csv(folder / "metrics.csv")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_knob_changes_the_losses(
+    name: str, plain: pd.DataFrame, stripes: Path, tmp_path: Path
+) -> None:
+    """And the very phase it is for: what is of the unfrozen one leaves the first epoch alone."""
+    train(small(stripes, epochs=1, **CHANGES[name]), tmp_path / "run")
+    changed = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_loss"] != plain["train_loss"]
+    assert changed.iloc[1] and changed.iloc[0] == (name not in ("lr_mult",))
+
+
+def test_arguments_of_the_arch_are_in_the_checkpoint(stripes: Path, tmp_path: Path) -> None:
+    """Also of such without which the weights do not fit."""
+    config = small(stripes, epochs=1, freeze_epochs=0, arch_args={"stem_size": 24})
+    told = train(config, tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint["hyper_parameters"]["arch_args"] == {"stem_size": 24}
+    stem = load_module(checkpoint).model.get_parameter("body.conv_stem.weight")
+    assert len(stem) == 24
+    assert len(predict(tmp_path / "run")) == 8
+    assert (
+        json.loads((tmp_path / "run" / "summary.json").read_text())["error_rate"]
+        == (told["error_rate"])
+    )
+
+
+def test_a_checkpoint_from_before_these_knobs_is_read(stripes: Path, tmp_path: Path) -> None:
+    train(small(stripes, epochs=1), tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    del checkpoint["hyper_parameters"]["arch_args"]
+    torch.save(checkpoint, file)
+    assert len(predict(tmp_path / "run")) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lr_mult": 0.0}, r"lr_mult=0\.0: must be above 0"),
+        ({"lr_mult": 3.0, "schedule": "one_cycle"}, "goes with schedule=fine_tune only"),
+        ({"layer_decay": 1.5}, r"layer_decay=1\.5: must be above 0 and at most 1"),
+        ({"weight_decay": -1.0}, r"weight_decay=-1\.0: must be at least 0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing=1\.0: must be at least 0, below 1"),
+        ({"arch_args": {"pretrained": True}}, "arch_args: pretrained is not yours to give"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused(
+    stripes: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        check(small(stripes, **change))
