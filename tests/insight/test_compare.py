@@ -13,7 +13,7 @@ from paddy_lightning.choices import Split
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
-from paddy_lightning.insight.compare import compare, find_runs, sentence
+from paddy_lightning.insight.compare import against_best, compare, find_runs
 from paddy_lightning.insight.comparison_page import markdown, write_comparison
 from paddy_lightning.runs.run_folder import save_config
 from paddy_lightning.training.train import train
@@ -21,9 +21,41 @@ from paddy_lightning.training.train import train
 
 def test_what_can_be_told_is_told() -> None:
     best, one_off = predictions((2081, True)), predictions((1, False), (2080, True))
-    assert sentence(best, one_off).startswith("cannot tell with 2081 pictures: 1 pictures only")
-    assert sentence(best, predictions((40, False), (2041, True))).startswith("worse: 40 pictures")
-    assert "not comparable" in sentence(best, predictions((5, True)))
+    many_off, others = predictions((40, False), (2041, True)), predictions((5, True))
+    folders = [Path(name) for name in "abcd"]
+    told = against_best(dict(zip(folders, (best, one_off, many_off, others), strict=True)))
+    assert [*told] == folders[1:]
+    assert told[folders[1]].startswith("cannot tell with 2081 pictures: 1 pictures only")
+    assert told[folders[2]].startswith("worse: 40 pictures")
+    assert "not comparable" in told[folders[3]]
+    assert against_best({}) == {}
+
+
+def test_one_of_many_may_be_worse_by_chance() -> None:
+    """Six pictures alone are p = .031: enough for one run, and not for one of three."""
+    best, worse = predictions((100, True)), predictions((6, False), (94, True))
+    alone = against_best({Path("best"): best, Path("worse"): worse})
+    assert alone[Path("worse")].startswith("worse: 6 pictures") and "0.031" in alone[Path("worse")]
+    runs = {Path("best"): best, Path("worse"): worse, Path("b"): best, Path("c"): best}
+    among = against_best(runs)
+    assert among[Path("worse")].startswith("cannot tell") and "0.094" in among[Path("worse")]
+
+
+def test_settings_are_tested_over_their_repeats(tmp_path: Path) -> None:
+    """Each run alone tells nothing; the three seeds of each setting do."""
+    rng = np.random.default_rng(0)
+    for lr, wrong in ((1e-2, 0.2), (1e-3, 0.32)):
+        for seed in (1, 2, 3):
+            table = guesses(range(150), rng)
+            off = rng.random(150) < wrong
+            right = table["label"].map({"a": "b", "b": "a"}).where(off, table["label"])
+            name = tmp_path / f"{lr}-{seed}"
+            finished(name, table.assign(predicted=right), {}, lr=lr, seed=seed)
+    found = compare(find_runs(tmp_path))
+    assert found.runs["against_best"].iloc[1:].str.startswith("cannot tell").sum() >= 3
+    best, other = found.groups["against_best"]
+    assert best == "" and other.startswith("worse: error +0.")
+    assert "| against_best" in markdown(found) and "Holm" in markdown(found)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_arguments_of_the_arch(tmp_path: Path) -> None:
     drops = (getattr(module, "drop_prob", 0.0) for module in model.body.modules())
     rates = [float(rate) for rate in drops if isinstance(rate, float)]
     assert max(rates) == pytest.approx(0.3)
-    with pytest.raises(UserError, match=r"arch=resnet10t .*cannot be built .*no_such_argument"):
+    with pytest.raises(UserError, match=r"arch=resnet10t.*cannot be built .*no_such_argument"):
         build_model("resnet10t", 3, "none", (64, 64), {"no_such_argument": 1})
     with pytest.raises(UserError, match="arch_args: checkpoint_path is not yours to give"):
         build_model("resnet10t", 3, "none", (64, 64), {"checkpoint_path": "evil.pth"})

@@ -2,10 +2,18 @@
 
 import math
 
+import pandas as pd
 import pytest
 from small import predictions
 
-from paddy_lightning.runs.evidence import difference_interval, error_interval, mcnemar, paired
+from paddy_lightning.runs.evidence import (
+    difference_interval,
+    error_interval,
+    holm,
+    mcnemar,
+    paired,
+    paired_repeats,
+)
 
 
 def test_the_paired_test_against_a_published_example() -> None:
@@ -42,3 +50,21 @@ def test_an_interval_of_a_paired_difference() -> None:
     assert difference_interval(1, 9, 28) == pytest.approx((-high, -low))
     assert difference_interval(0, 0, 78)[1] > 0.02  # nothing seen is no proof with few pictures
     assert difference_interval(0, 0, 2000)[1] < 0.001
+
+
+def test_a_correction_for_many_tests() -> None:
+    """By hand: the smallest by four, the next by three, and so on, none below one before it."""
+    assert holm([0.01, 0.02, 0.03, 0.005]) == pytest.approx([0.03, 0.04, 0.04, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([0.03]) == [0.03] and holm([]) == []
+
+
+def test_repeats_of_one_run_each_are_pairs_of_pictures() -> None:
+    """With one run each, flipped signs are coins: the binomial test, but for the draws."""
+    first = predictions((30, True), (12, False), (3, True))
+    second = predictions((30, True), (12, True), (3, False))
+    more, count, p = paired_repeats(first, second)
+    assert more == pytest.approx(9 / 45) and count == 45
+    assert p == pytest.approx(mcnemar(3, 12), abs=0.01)
+    again, pictures, same = paired_repeats(pd.concat([first, first]), pd.concat([second, second]))
+    assert again == more and pictures == count and same == pytest.approx(p, abs=0.01)
+    assert paired_repeats(first, first) == (0.0, 45, 1.0)

@@ -1,6 +1,7 @@
 """Knobs of how a network trains: each reaches its place, and what predicts knows of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from small import small
 
 from paddy_lightning.errors import UserError
+from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.runs.trained import load_checkpoint, load_module
 from paddy_lightning.training.check import check
@@ -44,13 +46,14 @@ def test_a_knob_changes_the_losses(
 
 
 def test_arguments_of_the_arch_are_in_the_checkpoint(stripes: Path, tmp_path: Path) -> None:
-    """Also of such without which the weights do not fit."""
-    config = small(stripes, epochs=1, freeze_epochs=0, arch_args={"stem_size": 24})
-    told = train(config, tmp_path / "run")
+    """Also such without which the weights do not fit."""
+    config = small(stripes, arch="resnet10t", epochs=1, freeze_epochs=0)
+    told = train(replace(config, arch_args={"stem_width": 24}), tmp_path / "run")
     checkpoint = load_checkpoint(tmp_path / "run")
-    assert checkpoint["hyper_parameters"]["arch_args"] == {"stem_size": 24}
-    stem = load_module(checkpoint).model.get_parameter("body.conv_stem.weight")
-    assert len(stem) == 24
+    assert checkpoint["hyper_parameters"]["arch_args"] == {"stem_width": 24}
+    usual = build_model("resnet10t", 3, "none").state_dict()
+    ours = load_module(checkpoint).model.state_dict()
+    assert any(usual[name].shape != weights.shape for name, weights in ours.items())
     assert len(predict(tmp_path / "run")) == 8
     assert (
         json.loads((tmp_path / "run" / "summary.json").read_text())["error_rate"]

@@ -11,7 +11,14 @@ import yaml
 
 from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
-from paddy_lightning.runs.evidence import LEVEL, chance, error_interval, paired
+from paddy_lightning.runs.evidence import (
+    LEVEL,
+    chance,
+    error_interval,
+    holm,
+    paired,
+    paired_repeats,
+)
 from paddy_lightning.runs.run_folder import read_predictions, short_names
 from paddy_lightning.runs.summary import FINISHED, Summary, read_summary
 
@@ -34,9 +41,10 @@ class Comparison:
             the results (``lr_found`` of ``lr=find``, ``error_rate`` with its 95 % interval,
             ``tta_error_rate``, ``valid_loss``, ``macro_f1``, ``seconds``, ``images_per_second``,
             ``peak_memory_mb``, ``num_parameters``, ``status``, ``reason``) and ``against_best``,
-            a sentence.
+            a sentence, whose p is corrected for the number of these tests.
         groups: A row a setting that was repeated with other seeds or folds: its knobs, ``runs``,
-            and the ``mean``, ``spread`` (standard deviation) of the error rates.
+            the ``mean``, ``spread`` (standard deviation) of the error rates, and, where two and
+            more were repeated alike, ``against_best``, likewise.
         folds: A row a setting and seed that was trained on folds: its knobs, how many ``folds``
             are done, and, once all are, ``pictures``, ``error_rate`` with its 95 % interval and
             the ``file`` of the predictions.
@@ -83,11 +91,12 @@ def compare(folders: list[Path]) -> Comparison:
         for folder in every.loc[every["done"], "folder"]
         if (path := folder / "valid_predictions.csv").is_file()
     }
-    every["against_best"] = [_against_best(folder, predictions) for folder in every["folder"]]
+    told_of = against_best(predictions)
+    every["against_best"] = [told_of.get(folder, "") for folder in every["folder"]]
     settings = [name for name in differing if name not in NO_SETTINGS]
     folds, out_of_fold = _out_of_fold(every, settings, predictions)
     runs = every[["run", *differing, *RESULTS, "against_best"]].reset_index(drop=True)
-    return Comparison(runs, _group(every, settings), folds, out_of_fold)
+    return Comparison(runs, _group(every, settings, predictions), folds, out_of_fold)
 
 
 def read_knobs(folder: Path, summary: Summary) -> dict[str, str]:
@@ -114,32 +123,81 @@ def read_knobs(folder: Path, summary: Summary) -> dict[str, str]:
     return {}
 
 
-def sentence(best: pd.DataFrame, other: pd.DataFrame) -> str:
-    """Worse than the best, or cannot tell, and from how many pictures."""
+def against_best(predictions: dict[Path, pd.DataFrame]) -> dict[Path, str]:
+    """Of each run but the first, which is the best: worse, or cannot tell, from how many pictures.
+
+    Args:
+        predictions: ``valid_predictions.csv`` by the run's folder.
+    """
+    if not predictions:
+        return {}
+    (_, best), *others = predictions.items()
+    alike = {folder: paired(other, best) for folder, other in others if _same(best, other)}
+    ps = dict(zip(alike, holm([p for _, _, p in alike.values()]), strict=True))
+    told = dict.fromkeys(dict(others), "validated on other pictures: not comparable one by one")
+    for folder, (ours, theirs, _) in alike.items():
+        worse = ps[folder] < LEVEL
+        told[folder] = (
+            f"{'worse' if worse else f'cannot tell with {len(best)} pictures'}: {theirs} pictures"
+            f" only the best gets right, {ours} only this ({chance(ps[folder])})"
+        )
+    return told
+
+
+def _same(best: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two runs validated on the same pictures, with the same labels."""
     pictures = [set(zip(run["file"], run["label"], strict=True)) for run in (best, other)]
-    if pictures[0] != pictures[1]:
-        return "validated on other pictures: not comparable one by one"
-    ours, theirs, p = paired(other, best)
-    counts = f"{theirs} pictures only the best gets right, {ours} only this ({chance(p)})"
-    if p < LEVEL:
-        return f"worse: {counts}"
-    return f"cannot tell with {len(best)} pictures: {counts}"
+    return pictures[0] == pictures[1]
 
 
-def _against_best(folder: Path, predictions: dict[Path, pd.DataFrame]) -> str:
-    best = next(iter(predictions), folder)
-    if folder not in predictions or folder == best:
-        return ""
-    return sentence(predictions[best], predictions[folder])
-
-
-def _group(every: pd.DataFrame, settings: list[str]) -> pd.DataFrame:
+def _group(
+    every: pd.DataFrame, settings: list[str], predictions: dict[Path, pd.DataFrame]
+) -> pd.DataFrame:
+    """``Comparison.groups``."""
     done = every[every["done"]]
     if not settings:
         done, settings = done.assign(setting="all"), ["setting"]
-    errors = done.groupby(settings, dropna=False)["error_rate"]
-    groups = errors.agg(runs="size", mean="mean", spread="std").reset_index()
-    return groups[groups["runs"] > 1].sort_values("mean", ignore_index=True)
+    by_setting = done.groupby(settings, dropna=False)
+    runs = {name: of_one for name, of_one in by_setting if len(of_one) > 1}
+    errors = {name: of_one["error_rate"] for name, of_one in runs.items()}
+    names = sorted(runs, key=lambda name: float(errors[name].mean()))
+    groups = pd.DataFrame(
+        [
+            {
+                **dict(zip(settings, name, strict=True)),
+                "runs": len(errors[name]),
+                "mean": errors[name].mean(),
+                "spread": errors[name].std(),
+            }
+            for name in names
+        ],
+        columns=[*settings, "runs", "mean", "spread"],
+    )
+    told = _settings_against_best([runs[name] for name in names], predictions)
+    return groups.assign(against_best=told) if any(told) else groups
+
+
+def _settings_against_best(
+    settings: list[pd.DataFrame], predictions: dict[Path, pd.DataFrame]
+) -> list[str]:
+    """Of each setting but the first, which is the best: worse, or cannot tell, over all repeats."""
+    repeats = [name for name in sorted(REPEATS) if settings and name in settings[0]]
+    tables = [
+        pd.concat([predictions[folder] for folder in runs["folder"] if folder in predictions])
+        for runs in settings
+    ]
+    again = [sorted(map(tuple, runs[repeats].astype(str).to_numpy())) for runs in settings]
+    tests = {
+        number: paired_repeats(tables[number], tables[0])
+        for number in range(1, len(settings))
+        if again[number] == again[0] and _same(tables[0], tables[number])
+    }
+    ps = dict(zip(tests, holm([p for _, _, p in tests.values()]), strict=True))
+    told = [""] * len(settings)
+    for number, (more, count, _) in tests.items():
+        worse = "worse" if ps[number] < LEVEL else f"cannot tell with {count} pictures"
+        told[number] = f"{worse}: error {more:+.4f} ({chance(ps[number])})"
+    return told
 
 
 def _out_of_fold(

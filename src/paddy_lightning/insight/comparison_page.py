@@ -69,7 +69,8 @@ def markdown(found: Comparison) -> str:
     told = found.runs[found.runs["against_best"] != ""]
     if len(told):
         best = printable(found.runs["run"].iloc[0])
-        lines += [f"Against the best, {best}, picture by picture:", ""]
+        many = f"; p corrected for {len(told)} tests, Holm" if len(told) > 1 else ""
+        lines += [f"Against the best, {best}, picture by picture{many}:", ""]
         pairs = zip(told["run"], told["against_best"], strict=True)
         lines += [*(f"- {printable(run)}: {text}" for run, text in pairs), ""]
     if len(found.groups):
