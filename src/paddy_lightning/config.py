@@ -113,6 +113,7 @@ class PredictConfig:
         None, "a picture or a folder; null: the test set of the run's data", PATH
     )
     tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
+    size: Any = knob(None, "what the network sees: 147, 192x144; null: as it was trained")
     output: str | None = knob(None, "folder of the CSV files; null: the run folder", PATH)
     batch_size: int = knob(64, "pictures a step")
     num_workers: int | None = knob(
@@ -126,6 +127,7 @@ class PredictConfig:
         if isinstance(self.tta, bool):
             self.tta = Tta.mean if self.tta else Tta.off
         self.tta = read_enum("tta", Tta, self.tta)
+        self.size = None if self.size is None else read_size("size", self.size)
 
 
 @dataclass

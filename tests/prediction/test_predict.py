@@ -157,3 +157,25 @@ def test_folders_of_any_kind(
     for path, why in ((tmp_path / "empty", "no pictures in it"), (tmp_path / "x", "not there")):
         with pytest.raises(UserError, match=why):
             predict(tmp_path / "run", path)
+
+
+def test_another_size_than_in_training(stripes: Path, tmp_path: Path) -> None:
+    """The pictures are those of that size: as a network trained at it would be shown them."""
+    train(small(stripes, epochs=1), tmp_path / "run")
+    usual = predict(tmp_path / "run")
+    pd.testing.assert_frame_equal(predict(tmp_path / "run", size=(40, 32)), usual)
+    larger = predict(tmp_path / "run", size=(48, 40), tta="mean")
+    assert larger.filter(["across", "down", "slanted"]).sum(axis=1).to_numpy() == pytest.approx(1)
+    file = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint["hyper_parameters"]["size"] = [48, 40]
+    torch.save(checkpoint, file)
+    pd.testing.assert_frame_equal(predict(tmp_path / "run", tta="mean"), larger)
+    assert not usual["confidence"].equals(predict(tmp_path / "run")["confidence"])
+
+
+def test_a_network_of_one_size_is_not_shown_another(stripes: Path, tmp_path: Path) -> None:
+    config = small(stripes, arch="vit_tiny_patch16_224", size=(32, 32), epochs=0)
+    train(config, tmp_path / "run")
+    with pytest.raises(UserError, match=r"size=48x32: vit_tiny.* takes the size .* alone, 32x32"):
+        predict(tmp_path / "run", size=(48, 32))

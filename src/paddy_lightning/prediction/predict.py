@@ -10,7 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
-from paddy_lightning.choices import Tta
+from paddy_lightning.choices import Size, Tta
 from paddy_lightning.config import PredictConfig, check_counts
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.broken import find_broken
@@ -24,7 +24,13 @@ from paddy_lightning.prediction.report import report_errors, report_members, rep
 from paddy_lightning.prediction.submission import submission
 from paddy_lightning.prediction.views import TTA_VIEWS, join_views, predict_views, predictions_table
 from paddy_lightning.quiet import left_as_found
-from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module, presize_of
+from paddy_lightning.runs.trained import (
+    at_size,
+    augment_of,
+    load_checkpoint,
+    load_module,
+    presize_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +43,7 @@ def predict(
     batch_size: int = 64,
     num_workers: int | None = None,
     ensemble_weights: Sequence[float] | None = None,
+    size: Size | None = None,
 ) -> pd.DataFrame:
     """What a trained network, or several together, make of pictures.
 
@@ -48,6 +55,7 @@ def predict(
         batch_size: Pictures a step.
         num_workers: Processes that open pictures; None for what is fastest here.
         ensemble_weights: What each run counts for; None for all the same.
+        size: ``(height, width)`` that the networks see; None for that of their training.
 
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
@@ -60,7 +68,8 @@ def predict(
     """
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
-    return _predict(runs, read_path(images), tta, batch_size, num_workers, ensemble_weights)[0]
+    how = (tta, batch_size, num_workers, ensemble_weights, size)
+    return _predict(runs, read_path(images), *how)[0]
 
 
 @left_as_found()
@@ -82,7 +91,7 @@ def run_predict(config: PredictConfig) -> Path:
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
-    how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights)
+    how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights, config.size)
     predictions, sample = _predict(runs, config.images, *how)
     written = _write_csv(output / "predictions.csv", predictions)
     if sample is not None:
@@ -97,10 +106,11 @@ def _predict(
     batch_size: int,
     num_workers: int | None,
     ensemble_weights: Sequence[float] | None,
+    size: Size | None,
 ) -> tuple[pd.DataFrame, Path | None]:
     """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
     weights = shares(ensemble_weights, len(runs))
-    checkpoints = [load_checkpoint(run) for run in runs]
+    checkpoints = [at_size(load_checkpoint(run), size) for run in runs]
     check_members(checkpoints, [str(run) for run in runs])
     every_fact = [checkpoint["hyper_parameters"] for checkpoint in checkpoints]
     class_names = every_fact[0]["class_names"]

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from paddy_lightning.choices import PadMode, Resize
+from paddy_lightning.choices import PadMode, Resize, Size
 from paddy_lightning.data.augment import Augment, kornia_augmentations
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier, have_digits_for
-from paddy_lightning.network.model import build_model
+from paddy_lightning.network.model import build_model, resolve_arch
 
 
 def load_checkpoint(run: str | Path) -> dict[str, Any]:
@@ -30,6 +30,26 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint made by paddy train") from error
     return checkpoint
+
+
+def at_size(checkpoint: dict[str, Any], size: Size | None) -> dict[str, Any]:
+    """The same network, to be shown pictures of another size; None leaves it as it was trained.
+
+    Somewhat larger ones than in training are often judged better: random crops enlarge what a
+    network was trained on (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
+
+    Raises:
+        UserError: The arch takes pictures of one size alone.
+    """
+    facts = checkpoint["hyper_parameters"]
+    if size is None or tuple(facts["size"]) == size:
+        return checkpoint
+    if resolve_arch(facts["arch"])[1].fixed_input_size:
+        raise UserError(
+            f"size={size[0]}x{size[1]}: {facts['arch']} takes the size it was trained with alone,"
+            f" {facts['size'][0]}x{facts['size'][1]}"
+        )
+    return checkpoint | {"hyper_parameters": facts | {"size": list(size)}}
 
 
 def load_module(checkpoint: dict[str, Any]) -> Classifier:
