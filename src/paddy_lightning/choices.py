@@ -61,6 +61,14 @@ class Norm(StrEnum):
     freeze = "freeze"
 
 
+class Keep(StrEnum):
+    """Which epoch's weights a run keeps as its best."""
+
+    error = "error"
+    loss = "loss"
+    last = "last"
+
+
 class Schedule(StrEnum):
     """How rates go over the epochs; both train the frozen epochs first."""
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from small import small
 
+from paddy_lightning.choices import Keep
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
+from paddy_lightning.runs.summary import WHY_KEPT
 from paddy_lightning.runs.trained import load_checkpoint, load_module
 from paddy_lightning.training.check import check
 from paddy_lightning.training.train import train
@@ -86,3 +88,26 @@ def test_what_cannot_be_trained_with_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         check(small(stripes, **change))
+
+
+@pytest.mark.parametrize("keep", Keep)
+def test_the_epoch_that_is_kept_is_the_one_that_is_told(
+    stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, keep: Keep
+) -> None:
+    """Its error and loss are those of its row, and the file's; the others' are told as well."""
+    caplog.set_level("INFO")
+    config = small(stripes, epochs=4, keep=keep, lr=3e-2)
+    told = train(config, tmp_path / "run")
+    epochs = pd.read_csv(tmp_path / "run" / "metrics.csv").set_index("epoch")
+    wanted = {
+        Keep.error: epochs.sort_values(["error_rate", "valid_loss"]).index[0],
+        Keep.loss: epochs.sort_values(["valid_loss", "error_rate"]).index[0],
+        Keep.last: epochs.index[-1],
+    }
+    kept = epochs.loc[told["best_epoch"]]
+    assert told["best_epoch"] == wanted[keep] and told["keep"] == keep
+    assert told["error_rate"] == pytest.approx(kept["error_rate"], abs=1e-6)
+    assert told["valid_loss"] == pytest.approx(kept["valid_loss"], abs=1e-4)
+    assert told["last_error_rate"] == pytest.approx(epochs["error_rate"].iloc[-1])
+    assert told["lowest_error_rate"] == pytest.approx(epochs["error_rate"].min())
+    assert f"(epoch {told['best_epoch']}, {WHY_KEPT[keep]})" in caplog.text

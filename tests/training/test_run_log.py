@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_fine_tune import loader, random_tensors, small_network  # noqa: F401
 from torch import Tensor
 
+from paddy_lightning.choices import Keep
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import DivergedError
 from paddy_lightning.network.classifier import Classifier
@@ -127,20 +128,28 @@ def test_but_a_network_that_is_lost_with_it_does(
         fit(Recording(lost=(8,), spoils=True), random_tensors, tmp_path, plugins=[scaled()])
 
 
-def test_an_epoch_that_cannot_be_judged_is_never_the_best(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [(Keep.error, [0, 1, 3, 4]), (Keep.loss, [0, 1, 3]), (Keep.last, [0, 1, 3, 4])],
+)
+def test_an_epoch_that_cannot_be_judged_is_never_the_best(
+    tmp_path: Path, keep: Keep, kept: list[int]
+) -> None:
     """But it is kept while there is no other, so that a run has something to look at."""
     saved: list[tuple[str, int]] = []
     epochs = iter([(0.1, nan), (0.5, 2.0), (0.2, nan), (0.5, 1.9), (0.4, 3.0)])
 
     class Trainer:
         callback_metrics: dict[str, float] = {}  # noqa: RUF012
+        current_epoch = 0
 
         def save_checkpoint(self, path: Path, weights_only: bool = False) -> None:
             saved.append((path.name, number))
 
     trainer: Any = Trainer()
-    checkpoints = Checkpoints(tmp_path)
-    for number, (error_rate, valid_loss) in enumerate(epochs):  # noqa: B007
+    checkpoints = Checkpoints(tmp_path, keep)
+    for number, (error_rate, valid_loss) in enumerate(epochs):
         trainer.callback_metrics = {"error_rate": error_rate, "valid_loss": valid_loss}
+        trainer.current_epoch = number
         checkpoints.on_train_epoch_end(trainer, pl.LightningModule())
-    assert [number for name, number in saved if name == "best.ckpt"] == [0, 1, 3, 4]
+    assert [number for name, number in saved if name == "best.ckpt"] == kept

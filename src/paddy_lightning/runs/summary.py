@@ -16,6 +16,7 @@ import pandas as pd
 
 from paddy_lightning import __version__
 from paddy_lightning.atomic import write_json
+from paddy_lightning.choices import Keep
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import DivergedError, UserError
 from paddy_lightning.faults import sentence_of
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 STOPPED = "stopped"  # a status: evaluated, but short of its schedule's end
 FINISHED = ("done", STOPPED)  # what has a best checkpoint that is evaluated
 Summary = dict[str, Any]
+WHY_KEPT = {
+    Keep.error: "the lowest error rate",
+    Keep.loss: "the lowest loss",
+    Keep.last: "the last",
+}
 VERSIONS = ("torch", "pytorch-lightning", "timm", "kornia", "pillow")
 
 
@@ -102,6 +108,7 @@ def first_summary(
         "arch": facts["arch"],
         "num_parameters": facts["num_parameters"],
         "lr": config.lr,
+        "keep": str(config.keep),
         "seed": config.seed,
         "versions": versions(),
         "command": earlier.get("command") or command(),
@@ -118,7 +125,8 @@ def closing_line(summary: Summary) -> str:
     on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
     return (
         f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
-        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']});"
+        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']},"
+        f" {WHY_KEPT[summary['keep']]});"
         f" everything is in {summary['run_dir']}{on}"
     )
 

@@ -15,6 +15,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from paddy_lightning.atomic import written_whole
+from paddy_lightning.choices import Keep
 from paddy_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -23,13 +24,14 @@ log = logging.getLogger(__name__)
 class Checkpoints(Checkpoint):
     """After every epoch, all that is needed to go on; and the weights of the best one so far.
 
-    The best has the lowest error rate and, of equals, the lowest loss.
-
     Args:
         run_dir: The run folder.
+        keep: Which is the best: that of the lowest error rate and, of equals, of the lowest loss;
+            the other way round; or the last.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, keep: Keep = Keep.error) -> None:
+        self.keep = keep
         self.best = run_dir / "checkpoints" / "best.ckpt"
         self.last = run_dir / "checkpoints" / "last.ckpt"
         self.score = [math.inf, math.inf]
@@ -37,8 +39,13 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save; the best first, so that what ``last.ckpt`` remembers is there."""
         del pl_module
-        score = [float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")]
-        if not math.isfinite(score[1]):  # its errors mean nothing: better than no checkpoint alone
+        error, loss = (
+            float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")
+        )
+        score = [float(-trainer.current_epoch), 0.0]
+        if self.keep is not Keep.last:
+            score = [error, loss] if self.keep is Keep.error else [loss, error]
+        if not math.isfinite(loss):  # its errors mean nothing: better than no checkpoint alone
             score = [math.inf, math.inf]
         if score < self.score or self.score[0] == math.inf:
             self.score = score

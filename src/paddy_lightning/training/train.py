@@ -236,7 +236,7 @@ def _run(
         earlier: The summary of a run to go on with; None for a new one.
         lr_found: The rate, where ``lr=find`` found it.
     """
-    checkpoints = Checkpoints(run_dir)
+    checkpoints = Checkpoints(run_dir, config.keep)
     # The folder that other ranks than the first are told for a new run is nobody's.
     last = None if earlier is None else checkpoints.to_go_on_from()
     module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
@@ -262,6 +262,7 @@ def _run(
         how = (config.precision, one_device(config.trainer), config.tta)
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, run_dir, *how)
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
+        summary["lowest_error_rate"] = min(row["error_rate"] for row in run_log.epochs)
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
         write_json(run_dir / "summary.json", summary)
         summary |= write_interpretation(run_dir).summary
