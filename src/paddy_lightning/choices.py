@@ -61,6 +61,14 @@ class Norm(StrEnum):
     freeze = "freeze"
 
 
+class ClassWeights(StrEnum):
+    """What the loss of a picture counts for, by how many pictures its class has."""
+
+    none = "none"
+    balanced = "balanced"
+    sqrt = "sqrt"
+
+
 class Keep(StrEnum):
     """Which epoch's weights a run keeps as its best."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from paddy_lightning.choices import (
     BadImages,
+    ClassWeights,
     DataConfig,
     Keep,
     Norm,
@@ -58,6 +59,9 @@ class TrainConfig:
     bn: Norm = knob(Norm.train, "the body's normalisation layers in the frozen epochs")
     weight_decay: float = knob(0.01, "AdamW's; none on biases and normalisation layers")
     label_smoothing: float = knob(0.0, "share of a label's weight that goes to all classes, [0, 1)")
+    class_weights: ClassWeights = knob(
+        ClassWeights.none, "in the loss: all alike, by 1 / a class's pictures, or by its root"
+    )
     keep: Keep = knob(Keep.error, "the epoch of the lowest error, of the lowest loss, or the last")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
     seed: int = knob(42, "of weights, order, augmentation and dropout")

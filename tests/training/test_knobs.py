@@ -10,12 +10,15 @@ import pytest
 import torch
 from small import small
 
-from paddy_lightning.choices import Keep
+from paddy_lightning.choices import ClassWeights, Keep
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import UserError
+from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.runs.summary import WHY_KEPT
 from paddy_lightning.runs.trained import load_checkpoint, load_module
+from paddy_lightning.training.build import class_weights
 from paddy_lightning.training.check import check
 from paddy_lightning.training.train import train
 
@@ -25,6 +28,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "bn": {"bn": "freeze"},
     "weight_decay": {"weight_decay": 0.5},
     "label_smoothing": {"label_smoothing": 0.2},
+    "class_weights": {"class_weights": "balanced"},
     "arch_args": {"arch_args": {"drop_path_rate": 0.5}},
 }
 
@@ -111,3 +115,27 @@ def test_the_epoch_that_is_kept_is_the_one_that_is_told(
     assert told["last_error_rate"] == pytest.approx(epochs["error_rate"].iloc[-1])
     assert told["lowest_error_rate"] == pytest.approx(epochs["error_rate"].min())
     assert f"(epoch {told['best_epoch']}, {WHY_KEPT[keep]})" in caplog.text
+
+
+def test_rare_classes_weigh_more_in_training_alone(stripes: Path) -> None:
+    """By the training rows: each class the same in all, and a picture 1 in the mean."""
+    labels = ["a"] * 60 + ["b"] * 30 + ["c"] * 10 + ["c"] * 50
+    table = pd.DataFrame({"label": labels, "is_valid": [False] * 100 + [True] * 50})
+    balanced = class_weights(ClassWeights.balanced, table, ["a", "b", "c"])
+    root = class_weights(ClassWeights.sqrt, table, ["a", "b", "c"])
+    assert class_weights(ClassWeights.none, table, ["a", "b", "c"]) is None
+    assert balanced is not None and root is not None
+    counts = torch.tensor([60.0, 30.0, 10.0])
+    torch.testing.assert_close(balanced, 100 / (3 * counts))  # compute_class_weight("balanced")
+    torch.testing.assert_close(root[1:] / root[:-1], (counts[:-1] / counts[1:]).sqrt())
+    assert float(root @ counts) == pytest.approx(100)
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    batch = Batch(
+        torch.randn(9, 3, 2, 2), torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2]), torch.arange(9)
+    )
+    losses = torch.nn.functional.cross_entropy(body(batch.image), batch.label, reduction="none")
+    module = Classifier(body, 3, class_weights=balanced)
+    expected = (losses * balanced[batch.label]).mean()
+    torch.testing.assert_close(module.training_step(batch, 0), expected)
+    assert "class_weights" not in module.state_dict()

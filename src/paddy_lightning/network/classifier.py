@@ -28,6 +28,8 @@ class Classifier(pl.LightningModule):
         layer_decay: Of the rates, from the body's last layer to its first: see ``param_groups``.
         label_smoothing: Share of a label's weight that all classes have alike, [0, 1); in training
             alone, so that validation losses can be compared.
+        class_weights: float32 [num_classes], what a picture's loss counts for in training, by its
+            class; None for all alike. The sum is divided by the number of pictures.
         facts: Plain values that go into every checkpoint, so that it can be used alone.
 
     Attributes:
@@ -41,12 +43,15 @@ class Classifier(pl.LightningModule):
         weight_decay: float = 0.01,
         layer_decay: float = 1.0,
         label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.weight_decay, self.layer_decay = weight_decay, layer_decay
         self.label_smoothing = label_smoothing
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.save_hyperparameters(facts or {}, logger=False)
         # Without checks of their input, which would fetch answers from the device at every step.
         self.accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
@@ -62,7 +67,15 @@ class Classifier(pl.LightningModule):
         """Cross-entropy of one augmented batch."""
         del batch_idx
         logits = self._logits(batch.image)
-        loss = F.cross_entropy(logits, batch.label, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(
+            logits,
+            batch.label,
+            self.class_weights,
+            reduction="mean" if self.class_weights is None else "sum",
+            label_smoothing=self.label_smoothing,
+        )
+        if self.class_weights is not None:  # torch's mean is over their sum, which differs by batch
+            loss = loss / len(batch.label)
         self._smooth(loss.detach())
         return loss
 

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from paddy_lightning import ranks
-from paddy_lightning.choices import BadImages, Schedule
+from paddy_lightning.choices import BadImages, ClassWeights, Schedule
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.broken import find_broken
 from paddy_lightning.data.cache import Cache, find_cache
@@ -78,6 +78,7 @@ def build(
         weight_decay=config.weight_decay,
         layer_decay=config.layer_decay,
         label_smoothing=config.label_smoothing,
+        class_weights=class_weights(config.class_weights, table, class_names),
         facts=facts,
     )
     if config.start and not from_last:
@@ -99,6 +100,21 @@ def build(
         tta=TTA_VIEWS if config.tta else 0,
     )
     return module, datamodule
+
+
+def class_weights(
+    how: ClassWeights, table: pd.DataFrame, class_names: list[str]
+) -> torch.Tensor | None:
+    """float32 [classes]: rare ones weigh more, by the training pictures alone; 1 for the mean one.
+
+    ``balanced`` is scikit-learn's: each class weighs as much as any other.
+    """
+    if how is ClassWeights.none:
+        return None
+    train = table.loc[~table["is_valid"], "label"]
+    counts = train.value_counts().reindex(class_names, fill_value=0).clip(lower=1).to_numpy(float)
+    weights = 1 / counts if how is ClassWeights.balanced else 1 / counts**0.5
+    return torch.tensor(weights * len(train) / (weights * counts).sum(), dtype=torch.float32)
 
 
 def refuse_too_few(config: TrainConfig, data: DataSet, num_train: int) -> None:
