@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,6 +13,9 @@ from paddy_lightning.errors import TakenError
 
 log = logging.getLogger(__name__)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nobody else can begin, either
+# Who removes the file as well could remove the next holder's: filelock does before 3.30, and in
+# some versions after that unless it is told.
+OURS_TO_REMOVE = tuple(map(int, version("filelock").split(".")[:2])) >= (3, 30)
 LOCKLESS = (errno.ENOLCK, errno.EOPNOTSUPP)  # as some network mounts are
 
 
@@ -29,7 +33,7 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
     Raises:
         TakenError: It does.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, preserve_lock_file=True) if OURS_TO_REMOVE else FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -44,5 +48,6 @@ def alone(path: Path, refusal: str) -> Iterator[None]:
     finally:
         if lock.is_locked:
             with suppress(OSError):  # Windows removes nothing that is open; there, release() does
-                path.unlink()  # while it is ours: who else has it open has a lock on nothing
+                if OURS_TO_REMOVE:
+                    path.unlink()  # while it is ours: who else has it open has a lock on nothing
             lock.release()

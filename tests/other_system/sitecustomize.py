@@ -31,7 +31,16 @@ from typing import Any
 WINDOWS, MACOS = "win32", "darwin"
 SYSTEM, PLACE = os.environ["OTHER_SYSTEM"], os.environ["OTHER_PLACE"]
 OURS = "paddy_lightning"
-PASSED_THROUGH = {"pathlib", "os", "shutil", "contextlib", "tempfile", __name__}  # to who asks
+PASSED_THROUGH = {
+    "pathlib",
+    "pathlib._local",
+    "pathlib._abc",
+    "os",
+    "shutil",
+    "contextlib",
+    "tempfile",
+    __name__,
+}  # to who asks
 MODULES = {
     WINDOWS: {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"},
     MACOS: {"spwd"},
