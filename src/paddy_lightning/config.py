@@ -62,6 +62,7 @@ class TrainConfig:
     class_weights: ClassWeights = knob(
         ClassWeights.none, "in the loss: all alike, by 1 / a class's pictures, or by its root"
     )
+    ema: bool = knob(False, "validate and keep an average of the weights over the steps")
     keep: Keep = knob(Keep.error, "the epoch of the lowest error, of the lowest loss, or the last")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")
     seed: int = knob(42, "of weights, order, augmentation and dropout")

@@ -6,6 +6,7 @@ moved run would forget its best epoch) and whose files pass through /tmp, where 
 
 import logging
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.choices import Keep
 from paddy_lightning.errors import UserError
+from paddy_lightning.training.averaging import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +30,19 @@ class Checkpoints(Checkpoint):
         run_dir: The run folder.
         keep: Which is the best: that of the lowest error rate and, of equals, of the lowest loss;
             the other way round; or the last.
+        average: Of the weights, to be kept in their place.
     """
 
-    def __init__(self, run_dir: Path, keep: Keep = Keep.error) -> None:
-        self.keep = keep
+    def __init__(
+        self, run_dir: Path, keep: Keep = Keep.error, average: WeightAverage | None = None
+    ) -> None:
+        self.keep, self.average = keep, average
         self.best = run_dir / "checkpoints" / "best.ckpt"
         self.last = run_dir / "checkpoints" / "last.ckpt"
         self.score = [math.inf, math.inf]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save; the best first, so that what ``last.ckpt`` remembers is there."""
-        del pl_module
         error, loss = (
             float(trainer.callback_metrics[name]) for name in ("error_rate", "valid_loss")
         )
@@ -49,7 +53,8 @@ class Checkpoints(Checkpoint):
             score = [math.inf, math.inf]
         if score < self.score or self.score[0] == math.inf:
             self.score = score
-            trainer.save_checkpoint(self.best, weights_only=True)
+            with self.average.in_place(pl_module) if self.average else nullcontext():
+                trainer.save_checkpoint(self.best, weights_only=True)
         trainer.save_checkpoint(self.last)
 
     def state_dict(self) -> dict[str, Any]:

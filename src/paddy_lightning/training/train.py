@@ -45,6 +45,7 @@ from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.runs.trainer import usable_precision
 from paddy_lightning.runs.valid_right import ValidRight
 from paddy_lightning.runs.whereabouts import open_again, refuse_lost
+from paddy_lightning.training.averaging import WeightAverage
 from paddy_lightning.training.build import (
     build,
     make_trainer,
@@ -236,14 +237,17 @@ def _run(
         earlier: The summary of a run to go on with; None for a new one.
         lr_found: The rate, where ``lr=find`` found it.
     """
-    checkpoints = Checkpoints(run_dir, config.keep)
+    average = WeightAverage(phases_of(config)) if config.ema else None
+    checkpoints = Checkpoints(run_dir, config.keep, average)
     # The folder that other ranks than the first are told for a new run is nobody's.
     last = None if earlier is None else checkpoints.to_go_on_from()
     module, datamodule = build(config, data, table, Classifier, from_last=last is not None)
     facts: Any = module.hparams
     run_log = RunLog(run_dir, facts["mean"], facts["std"])
     right = ValidRight(run_dir, datamodule.valid_rows)
-    callbacks = [FineTune(phases_of(config), config.seed, config.bn), run_log, right, checkpoints]
+    fine_tune = FineTune(phases_of(config), config.seed, config.bn)
+    # The average first: what the others see of a validation is its.
+    callbacks = [*filter(None, [average]), fine_tune, run_log, right, checkpoints]
     trainer = make_trainer(config, run_dir, len(datamodule.train_rows), callbacks)
 
     if ranks.rank():  # the first rank keeps the run's folder
