@@ -91,7 +91,7 @@ ON_GPU = OMP_NUM_THREADS=$$(nproc) $(if $(WHEELS),PYTHONPATH=$(CURDIR)/.wheels-s
 	@$(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --upgrade --target $@ $^
 	@touch $@
 
-gpu: $(if $(WHEELS),.wheels-site,install) ## on a machine with CUDA: the tests and timings that need it (eight minutes)
+gpu: $(if $(WHEELS),.wheels-site,install) ## on a machine with CUDA: the tests and timings that need it
 	@$(ON_GPU) -m pytest -vv -rs -m gpu --durations=5 tests/gpu; tests=$$?; \
 		$(ON_GPU) -m benchmarks.gpu && exit $$tests
 

@@ -21,7 +21,7 @@ from benchmarks.machine import CORES, CUDA, machine
 from benchmarks.our_side import PRECISION, BareModel, OurSide, quiet
 from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
-from benchmarks.results import write
+from benchmarks.results import keep, write
 from benchmarks.sweep import decodes
 from paddy_lightning.data.cache import Cache
 from paddy_lightning.data.presize import Presize, open_presized
@@ -149,15 +149,11 @@ PARTS = {part.__name__: part for part in (augmentation, presizing, epochs, overh
 def main(names: list[str]) -> None:
     """Run the named parts, or all and then write the results."""
     start = time.perf_counter()
-    rows, notes = [], []
+    rows: list[dict[str, str]] = []
+    notes: list[str] = []
     for name in names or PARTS:
         for found in PARTS[name]():
-            if isinstance(found, Pair):
-                rows.append(found.row())
-                print(*rows[-1].values(), sep="  |  ", flush=True)
-            else:
-                notes.append(found)
-                print(found, flush=True)
+            keep(found, rows, notes)
     if names:
         return
     minutes = (time.perf_counter() - start) / 60

@@ -21,7 +21,7 @@ from benchmarks.machine import CORES, CUDA, has_fastai, machine
 from benchmarks.our_side import BareModel, OurSide, quiet
 from benchmarks.paired import Other, Pair, alone, in_turn
 from benchmarks.pictures import many
-from benchmarks.results import write_page
+from benchmarks.results import keep, write_page
 
 PAGE = Path("benchmarks/RESULTS_GPU.md")
 ENOUGH = 300.0  # seconds, after which no other part begins
@@ -176,16 +176,6 @@ def main(scale: Scale) -> int:
             write_page(PAGE, "make gpu", pd.DataFrame(rows), notes, told)
     print(f"all of it is in {PAGE}")
     return failed
-
-
-def keep(found: Pair | str, rows: list[dict[str, str]], notes: list[str]) -> None:
-    """A row of the table or a paragraph, and on the terminal at once."""
-    if isinstance(found, Pair):
-        rows.append(found.row())
-        print(*rows[-1].values(), sep="  |  ", flush=True)
-    else:
-        notes.append(found)
-        print(found, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.paired import Pair
+
 RESULTS = Path("benchmarks/RESULTS.md")
 README = Path("README.md")
 MARKS = "<!-- measured by make bench -->", "<!-- until here -->"
+
+
+def keep(found: Pair | str, rows: list[dict[str, str]], notes: list[str]) -> None:
+    """A row of the table or a paragraph, and on the terminal at once."""
+    if isinstance(found, Pair):
+        rows.append(found.row())
+        print(*rows[-1].values(), sep="  |  ", flush=True)
+    else:
+        notes.append(found)
+        print(found, flush=True)
 
 
 def write(table: pd.DataFrame, notes: Sequence[str], machine: str, minutes: float) -> None:

@@ -63,7 +63,9 @@ def test_rates_fall_from_layer_to_layer(arch: str) -> None:
         for parameter in group["params"]
     }
     assert {group["share"] for group in groups if group["name"].startswith("head")} == {1}
-    assert len({group["name"] for group in groups}) == len(groups)
+    for decay in (0.5, 0.99):
+        names = [group["name"] for group in param_groups(model, 0.01, layer_decay=decay)]
+        assert len({*names}) == len(names)
 
 
 def test_what_timm_does_not_tell_the_layers_of_is_refused() -> None:

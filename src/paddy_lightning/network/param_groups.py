@@ -41,8 +41,8 @@ def param_groups(
         shares = dict.fromkeys(named, 1.0)
         if part == "body" and layer_decay < 1:
             shares = layer_shares(model.get_submodule(part), layer_decay)
-        for share in sorted(set(shares.values()), reverse=True):
-            name = part if share == 1 else f"{part}_{share:.2g}"
+        for number, share in enumerate(sorted(set(shares.values()), reverse=True)):
+            name = f"{part}-{number}" if number else part  # layers below the last
             decayed: list[nn.Parameter] = []
             plain: list[nn.Parameter] = []
             for path in (path for path in named if shares[path] == share):

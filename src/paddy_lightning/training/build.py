@@ -86,9 +86,28 @@ def build(
     if ranks.starter():
         # As the gradients come: otherwise every one is copied before the ranks share it.
         module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    cache = cache_of(config, data.root)
-    datamodule = PaddyDataModule(
-        data.root,
+    return module, build_datamodule(config, data.root, table, class_names, facts)
+
+
+def build_datamodule(
+    config: TrainConfig,
+    root: Path,
+    table: pd.DataFrame,
+    class_names: list[str],
+    facts: dict[str, Any],
+) -> PaddyDataModule:
+    """The loaders of a config, from the cache where there is one.
+
+    Args:
+        config: Every knob.
+        root: What the table's paths are relative to.
+        table: The pictures, split.
+        class_names: In the order of the logits.
+        facts: Of the checkpoint.
+    """
+    cache = cache_of(config, root)
+    return PaddyDataModule(
+        root,
         table,
         class_names,
         presize_of(facts),
@@ -99,7 +118,6 @@ def build(
         config.seed,
         tta=TTA_VIEWS if config.tta else 0,
     )
-    return module, datamodule
 
 
 def class_weights(

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -113,6 +114,13 @@ class MarkValidation(pl.Callback):
         """It is over."""
         del trainer, pl_module
         self.profiler.stop(VALIDATION)
+
+
+def tell_profile(trainer: pl.Trainer, run_dir: Path, num_workers: int, kept: bool) -> None:
+    """``write_profile``, if ``profile=true`` asked for it."""
+    profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # which Lightning sets unseen
+    if isinstance(profiler, EpochProfiler):
+        write_profile(run_dir, profiler, num_workers, kept)
 
 
 def write_profile(

@@ -58,7 +58,7 @@ from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.max_time import fit, stopped_early
-from paddy_lightning.training.profiling import EpochProfiler, write_profile
+from paddy_lightning.training.profiling import tell_profile
 from paddy_lightning.training.run_log import RunLog, log_hyperparameters
 from paddy_lightning.training.trainer_arguments import one_device
 
@@ -274,11 +274,8 @@ def _run(
         summary |= end
     if summary["status"] == "done":
         checkpoints.last.unlink()
-    profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # which Lightning sets unseen
-    if isinstance(profiler, EpochProfiler):
-        write_profile(
-            run_dir, profiler, datamodule.num_workers, datamodule.pictures.kept is not None
-        )
+    kept = datamodule.pictures.kept is not None
+    tell_profile(trainer, run_dir, datamodule.num_workers, kept)
     log.info("%s", closing_line(summary))
     return summary
 
