@@ -81,9 +81,11 @@ def test_one_row_a_run_sorted_with_what_differs(sweep: Path) -> None:
     assert found.runs["against_best"].iloc[1:].str.contains("12 pictures|worse").all()
     assert found.groups["runs"].tolist() == [2, 2]
     for row in found.groups.itertuples():
-        errors = found.runs.loc[found.runs["arch"] == row.arch, "error_rate"]
-        assert row.mean == pytest.approx(errors.mean())
-        assert row.spread == pytest.approx(errors.std())
+        runs = found.runs[found.runs["arch"] == row.arch]
+        assert row.mean == pytest.approx(runs["error_rate"].mean())
+        assert row.spread == pytest.approx(runs["error_rate"].std())
+        assert row.valid_loss == pytest.approx(runs["valid_loss"].mean())
+        assert row.seconds == pytest.approx(runs["seconds"].mean())
 
 
 def test_it_is_written(sweep: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,6 +25,7 @@ from paddy_lightning.runs.summary import FINISHED, Summary, read_summary
 REPEATS = {"seed", "fold"}  # the same experiment once more
 SPOKEN = {"trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.logger"}
 NO_SETTINGS = REPEATS | SPOKEN | MAY_CHANGE - {"trainer"}  # these change no number
+MEANS = ("tta_error_rate", "valid_loss", "seconds")  # told beside the error of repeated runs
 RESULTS = (
     *("lr_found", "error_rate", "error_low", "error_high", "tta_error_rate", "valid_loss"),
     *("macro_f1", "seconds", "images_per_second", "peak_memory_mb", "num_parameters"),
@@ -43,8 +44,9 @@ class Comparison:
             ``peak_memory_mb``, ``num_parameters``, ``status``, ``reason``) and ``against_best``,
             a sentence, whose p is corrected for the number of these tests.
         groups: A row a setting that was repeated with other seeds or folds: its knobs, ``runs``,
-            the ``mean``, ``spread`` (standard deviation) of the error rates, and, where two and
-            more were repeated alike, ``against_best``, likewise.
+            the ``mean``, ``spread`` (standard deviation) of the error rates, the means of
+            ``tta_error_rate``, ``valid_loss`` and ``seconds``, and, where two and more were
+            repeated alike, ``against_best``, likewise.
         folds: A row a setting and seed that was trained on folds: its knobs, how many ``folds``
             are done, and, once all are, ``pictures``, ``error_rate`` with its 95 % interval and
             the ``file`` of the predictions.
@@ -168,10 +170,11 @@ def _group(
                 "runs": len(errors[name]),
                 "mean": errors[name].mean(),
                 "spread": errors[name].std(),
+                **{mean: pd.to_numeric(runs[name][mean]).mean() for mean in MEANS},
             }
             for name in names
         ],
-        columns=[*settings, "runs", "mean", "spread"],
+        columns=[*settings, "runs", "mean", "spread", *MEANS],
     )
     told = _settings_against_best([runs[name] for name in names], predictions)
     return groups.assign(against_best=told) if any(told) else groups
