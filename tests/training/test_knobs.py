@@ -18,8 +18,8 @@ from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.runs.summary import WHY_KEPT
 from paddy_lightning.runs.trained import load_checkpoint, load_module
-from paddy_lightning.training.build import class_weights
 from paddy_lightning.training.check import check
+from paddy_lightning.training.targets import class_weights
 from paddy_lightning.training.train import train
 
 CHANGES: dict[str, dict[str, Any]] = {
