@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 from small import small
 from test_resume import assert_equal_weights, stop_after_an_epoch
 from torch import Tensor, nn
@@ -68,8 +69,8 @@ def test_a_target_that_is_a_label_has_its_loss(weights: Tensor | None, smoothing
     torch.testing.assert_close(module.training_step(soft, 0), module.training_step(hard, 0))
     other = soft._replace(target=soft.target.flip(0))
     mixed = soft._replace(target=torch.lerp(soft.target, other.target, 0.3))
-    parts = [module.training_step(batch, 0) for batch in (soft, other)]
-    expected = torch.lerp(*parts, 0.3)  # the loss is linear in the target
+    first, second = (module.training_step(batch, 0) for batch in (soft, other))
+    expected = torch.lerp(first, second, 0.3)  # the loss is linear in the target
     torch.testing.assert_close(module.training_step(mixed, 0), expected)
 
 
@@ -93,11 +94,11 @@ def test_soft_labels_of_all_folds(
     config = load_checkpoint(tmp_path / "run")["hyper_parameters"]["config"]
     assert config["soft_labels"] == answers and config["soft_share"] == 0.3
     assert config["mixup"] == mixed.get("mixup", 0)
-    pictures = [
+    ours, theirs = (
         pd.read_csv(run / "valid_predictions.csv")["file"]
         for run in (tmp_path / "run", sweep / "1")
-    ]
-    pd.testing.assert_series_equal(*pictures)
+    )
+    pd.testing.assert_series_equal(ours, theirs)
     assert len(predict(tmp_path / "run")) == 8
 
 
@@ -169,8 +170,6 @@ def test_what_is_shown_is_mixed_as_in_training(stripes: Path, tmp_path: Path) ->
     shown = small(stripes, epochs=0, batch_size=15, **MIXED)
     train(shown, tmp_path / "run")
     kept = tmp_path / "run" / "figures" / "augmented_batch.png"
-    from PIL import Image
-
     with Image.open(kept) as file:
         trained = np.asarray(file).astype(int)
     show = SurveyConfig(**plain(shown))
