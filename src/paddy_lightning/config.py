@@ -62,6 +62,12 @@ class TrainConfig:
     class_weights: ClassWeights = knob(
         ClassWeights.none, "in the loss: all alike, by 1 / a class's pictures, or by its root"
     )
+    mixup: float = knob(0.0, "alpha of a Beta: how much another picture is blended in; 0: none")
+    cutmix: float = knob(0.0, "likewise, in a box; with mixup a picture draws one of the two")
+    soft_labels: str | None = knob(
+        None, "out_of_fold.csv of paddy compare: networks' answers, to mix with the labels", PATH
+    )
+    soft_share: float = knob(0.3, "share of a label's weight that goes to these answers, [0, 1]")
     ema: bool = knob(False, "validate and keep an average of the weights over the steps")
     keep: Keep = knob(Keep.error, "the epoch of the lowest error, of the lowest loss, or the last")
     batch_size: int = knob(64, "pictures a step (times trainer.accumulate_grad_batches)")

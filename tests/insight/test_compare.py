@@ -108,6 +108,11 @@ def test_all_folds_give_predictions_of_the_whole_set(stripes: Path, tmp_path: Pa
     assert found.runs["against_best"].iloc[1:].str.contains("not comparable").all()
     whole = found.out_of_fold["out_of_fold.csv"]
     assert len(whole) == 60 and whole["file"].is_unique
+    assert list(whole) == [
+        *("file", "label", "predicted", "confidence", "loss", "fold"),
+        *("across", "down", "slanted"),
+    ]
+    assert whole["fold"].value_counts().to_dict() == {0: 20, 1: 20, 2: 20}
     error = (whole["label"] != whole["predicted"]).mean()
     assert error == pytest.approx(found.runs["error_rate"].mean())  # folds of equal size
     write_comparison(found, tmp_path)
@@ -116,6 +121,18 @@ def test_all_folds_give_predictions_of_the_whole_set(stripes: Path, tmp_path: Pa
     assert (row["seed"], row["folds"], row["pictures"]) == ("42", "3 of 3", 60)
     assert row["error_rate"] == pytest.approx(error)
     assert row["error_low"] < row["error_rate"] < row["error_high"]
+
+
+def test_a_class_may_be_called_as_a_column_is(tmp_path: Path) -> None:
+    """Of its two columns ``fold`` the first is the number."""
+    for fold in range(2):
+        table = predictions((4, True)).assign(confidence=1.0, loss=0.1, fold=0.25, z=0.75)
+        table["file"] = str(fold) + table["file"]
+        counts: dict[str, object] = {"num_train": 4, "num_valid": 4}
+        finished(tmp_path / str(fold), table, counts, fold=fold, folds=2)
+    whole = compare(find_runs(tmp_path)).out_of_fold["out_of_fold.csv"]
+    assert list(whole)[5:] == ["fold", "fold", "z"]
+    assert whole.iloc[:, 5].tolist() == [0] * 4 + [1] * 4 and (whole.iloc[:, 6] == 0.25).all()
 
 
 def finished(folder: Path, table: pd.DataFrame, summary: dict[str, object], **knobs: Any) -> Path:

@@ -18,8 +18,8 @@ from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.runs.summary import WHY_KEPT
 from paddy_lightning.runs.trained import load_checkpoint, load_module
-from paddy_lightning.training.build import class_weights
 from paddy_lightning.training.check import check
+from paddy_lightning.training.targets import class_weights
 from paddy_lightning.training.train import train
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -29,6 +29,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "weight_decay": {"weight_decay": 0.5},
     "label_smoothing": {"label_smoothing": 0.2},
     "class_weights": {"class_weights": "balanced"},
+    "mixup": {"mixup": 0.4},
+    "cutmix": {"cutmix": 1.0},
+    "mixup and cutmix": {"mixup": 0.4, "cutmix": 1.0},
     "arch_args": {"arch_args": {"drop_path_rate": 0.5}},
 }
 
@@ -84,6 +87,12 @@ def test_a_checkpoint_from_before_these_knobs_is_read(stripes: Path, tmp_path: P
         ({"layer_decay": 1.5}, r"layer_decay=1\.5: must be above 0 and at most 1"),
         ({"weight_decay": -1.0}, r"weight_decay=-1\.0: must be at least 0"),
         ({"label_smoothing": 1.0}, r"label_smoothing=1\.0: must be at least 0, below 1"),
+        ({"mixup": -0.1}, r"mixup=-0\.1: must be at least 0, such as 0\.4 or 1"),
+        ({"cutmix": float("nan")}, "cutmix=nan: must be at least 0"),
+        ({"mixup": float("inf")}, "mixup=inf: must be at least 0"),
+        ({"soft_labels": "none.csv"}, r"soft_labels=none\.csv: no such file"),
+        ({"soft_share": 1.5}, r"soft_share=1\.5: must be from 0 to 1"),
+        ({"soft_share": 0.5}, r"soft_share=0\.5: goes with soft_labels= only"),
         ({"arch_args": {"pretrained": True}}, "arch_args: pretrained is not yours to give"),
     ],
 )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paddy_lightning.choices import Keep
 from paddy_lightning.data.pictures import Batch
+from paddy_lightning.data.soft_targets import SoftBatch
 from paddy_lightning.errors import DivergedError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training.checkpoints import Checkpoints
@@ -32,7 +33,7 @@ class Recording(Classifier):
         self.losses: list[float] = []
         self.lost, self.spoils = lost, spoils
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | SoftBatch, batch_idx: int) -> Tensor:
         if len(self.losses) in self.lost:
             batch = batch._replace(image=batch.image * torch.inf)
         loss = super().training_step(batch, batch_idx)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from paddy_lightning.data.augment import Augment
 from paddy_lightning.data.pictures import Batch, Pictures
 from paddy_lightning.data.pixels import Kept
 from paddy_lightning.data.presize import Presize
+from paddy_lightning.data.soft_targets import SoftTargets
 from paddy_lightning.data.workers import start_method
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class PaddyDataModule(pl.LightningDataModule):
         tta: How many augmented views test-time augmentation adds to the plain one when
             predicting; 0 for none.
         pass_unread: Whether files that cannot be read are handed on as such, and not an error.
+        soft_targets: Gives training batches theirs, and mixes their pictures; None for labels.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class PaddyDataModule(pl.LightningDataModule):
         seed: int = 42,
         tta: int = 0,
         pass_unread: bool = False,
+        soft_targets: SoftTargets | None = None,
     ) -> None:
         super().__init__()
         codes = pd.Categorical(table.get("label", pd.Series(index=table.index)), class_names).codes
@@ -106,6 +110,7 @@ class PaddyDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.tta = tta
+        self.soft_targets = soft_targets
         self._first_epoch = 0
         self._sampler: EpochSampler | None = None
 
@@ -143,8 +148,10 @@ class PaddyDataModule(pl.LightningDataModule):
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
+    ) -> Any:
         """Augment in training, only resize otherwise; several views when predicting with TTA.
+
+        Training batches with soft targets come as a ``SoftBatch``.
 
         On the device, as a rule; but the batch's first row is read before: there, it would
         have to wait.
@@ -152,8 +159,10 @@ class PaddyDataModule(pl.LightningDataModule):
         first_row = int(batch.index.numpy()[0])
         if device.type != UNPROVEN:
             batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        batch = batch._replace(image=self._seen(batch, first_row))
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        batch, trainer = batch._replace(image=self._seen(batch, first_row)), self._trainer()
+        soft = self.soft_targets if trainer.training else None
+        seen = soft(batch, trainer.current_epoch) if soft else batch
+        return super().transfer_batch_to_device(seen, device, dataloader_idx)
 
     def _seen(self, batch: Batch, first_row: int) -> Tensor:
         """What the network sees of a batch."""

@@ -51,7 +51,8 @@ class Comparison:
             are done, and, once all are, ``pictures``, ``error_rate`` with its 95 % interval and
             the ``file`` of the predictions.
         out_of_fold: By the name of that file, the prediction of every picture by the run of this
-            setting and seed that did not train on it.
+            setting and seed that did not train on it: a row as in ``valid_predictions.csv``, and
+            before the classes its ``fold``.
     """
 
     runs: pd.DataFrame
@@ -222,7 +223,8 @@ def _out_of_fold(
     for values, group in parts.groupby(names, dropna=False):
         wanted = {str(fold) for fold in range(int(group["folds"].iloc[0]))}
         row = dict(zip(names, values, strict=True)) | {"folds": f"{len(group)} of {len(wanted)}"}
-        whole = pd.concat([predictions[folder] for folder in group["folder"]])
+        folds = zip(group["folder"], group["fold"], strict=True)
+        whole = pd.concat([_with_fold(predictions[folder], fold) for folder, fold in folds])
         split = [read_summary(folder) for folder in group["folder"]]
         whole_sets = {run.get("num_train", 0) + run.get("num_valid", 0) for run in split}
         if set(group["fold"]) == wanted and whole_sets == {whole["file"].nunique()} == {len(whole)}:
@@ -235,6 +237,13 @@ def _out_of_fold(
         rows.append(row)
     columns = [*names, "folds", "pictures", "error_rate", "error_low", "error_high", "file"]
     return pd.DataFrame(rows, columns=columns), tables
+
+
+def _with_fold(table: pd.DataFrame, fold: str) -> pd.DataFrame:
+    """``valid_predictions.csv`` with the fold before the classes, one of which may be called so."""
+    of_fold = table.copy()
+    of_fold.insert(min(5, table.shape[1]), "fold", int(fold), allow_duplicates=True)
+    return of_fold
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -22,8 +22,9 @@ from paddy_lightning.config import SurveyConfig, TrainConfig
 from paddy_lightning.data.augment import Augment, kornia_augmentations
 from paddy_lightning.data.datamodule import EpochSampler
 from paddy_lightning.data.formats import opened
-from paddy_lightning.data.pictures import Pictures
+from paddy_lightning.data.pictures import Batch, Pictures
 from paddy_lightning.data.presize import Presize, upright_rgb
+from paddy_lightning.data.soft_targets import SoftTargets
 from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import describe, open_data
 from paddy_lightning.insight.figures import new_figure, save_figures
@@ -83,20 +84,27 @@ def show_batch(config: TrainConfig, unique: bool = False, count: int = SHOWN) ->
 
     Args:
         config: Every knob.
-        unique: Show one picture, as it comes in one epoch after the other.
+        unique: Show one picture, as it comes in one epoch after the other, but not mixed.
         count: How many pictures.
     """
     pictures, rows = _training_pictures(config)
     augment = _augment(config)
+    mixes = bool(config.mixup or config.cutmix) and not unique
     if unique:
         keys = [(rows[0], epoch) for epoch in range(count)]
-    else:
-        keys = [(row, 0) for row in rows[:count]]
+    else:  # to mix them, partners are needed, too
+        keys = [(row, 0) for row in rows[: config.batch_size if mixes else count]]
     seen = []
     for row, epoch in keys:
-        image, _, index = pictures[(row, epoch)]
-        seen.append(augment.random(image[None], index[None], epoch))
-    sheet = mosaic(torch.cat(seen), augment.mean.tolist(), augment.std.tolist())
+        image, label, index = pictures[(row, epoch)]
+        image = augment.random(image[None], index[None], epoch)
+        seen.append(Batch(image, label[None], index[None]))
+    batch = Batch(*map(torch.cat, zip(*seen, strict=True)))
+    if mixes:
+        num_classes = int(pictures.labels.max()) + 1
+        mix = SoftTargets(num_classes, config.mixup, config.cutmix, seed=config.seed)
+        batch = batch._replace(image=mix(batch, 0).image)
+    sheet = mosaic(batch.image[:count], augment.mean.tolist(), augment.std.tolist())
     return Image.fromarray(sheet.permute(1, 2, 0).numpy())
 
 

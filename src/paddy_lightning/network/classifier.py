@@ -10,6 +10,7 @@ from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from paddy_lightning.data.pictures import UNREAD, Batch
+from paddy_lightning.data.soft_targets import SoftBatch
 from paddy_lightning.network.param_groups import param_groups
 
 CPU_AT_ONCE = 16  # pictures whose maps stay in a processor's cache; in eval mode each is alone
@@ -29,7 +30,8 @@ class Classifier(pl.LightningModule):
         label_smoothing: Share of a label's weight that all classes have alike, [0, 1); in training
             alone, so that validation losses can be compared.
         class_weights: float32 [num_classes], what a picture's loss counts for in training, by its
-            class; None for all alike. The sum is divided by the number of pictures.
+            class or the shares of its target; None for all alike. The sum is divided by the number
+            of pictures.
         facts: Plain values that go into every checkpoint, so that it can be used alone.
 
     Attributes:
@@ -63,13 +65,13 @@ class Classifier(pl.LightningModule):
         """float32 [B, 3, height, width] -> probabilities, float32 [B, num_classes]."""
         return F.softmax(self._logits(pictures), dim=1)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one augmented batch."""
+    def training_step(self, batch: Batch | SoftBatch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one augmented batch: against its targets, or else its labels."""
         del batch_idx
         logits = self._logits(batch.image)
         loss = F.cross_entropy(
             logits,
-            batch.label,
+            batch.target if isinstance(batch, SoftBatch) else batch.label,
             self.class_weights,
             reduction="mean" if self.class_weights is None else "sum",
             label_smoothing=self.label_smoothing,

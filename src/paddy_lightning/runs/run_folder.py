@@ -4,6 +4,7 @@ Interpretation and comparison read these files alone.
 """
 
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ from paddy_lightning.locks import alone
 
 log = logging.getLogger(__name__)
 LOCK = "run.lock"
+SOFT_LABELS = "soft_labels.csv"
 
 
 @contextmanager
@@ -85,6 +87,12 @@ def save_config(run_dir: Path, config: TrainConfig) -> None:
         temporary.write_text(yaml.safe_dump(plain(config), sort_keys=False), "utf-8")
 
 
+def keep_soft_labels(run_dir: Path, config: TrainConfig) -> None:
+    """A copy of the table that a run was told of, to go on with: that one may change."""
+    if config.soft_labels:
+        shutil.copyfile(config.soft_labels, run_dir / SOFT_LABELS)
+
+
 def read_config(run_dir: Path) -> TrainConfig:
     """The config a run was started with.
 
@@ -113,6 +121,8 @@ def whole_config(told: TrainConfig) -> TrainConfig:
     config.num_workers = config.num_workers if told.num_workers is None else told.num_workers
     config.cache = told.cache or config.cache
     config.data = moved(config.data, told.data)
+    if config.soft_labels:
+        config.soft_labels = str(Path(told.resume, SOFT_LABELS))
     return config
 
 
@@ -126,7 +136,7 @@ def moved(data: DataConfig, told: DataConfig) -> DataConfig:
 
 def from_anywhere(config: TrainConfig, data: DataConfig) -> TrainConfig:
     """The same in whatever folder it is read: where the data was found, and no relative path."""
-    words = {"start": (), "weights": ("pretrained", "none"), "cache": (OFF,)}
+    words = {"start": (), "soft_labels": (), "weights": ("pretrained", "none"), "cache": (OFF,)}
     paths = {name: getattr(config, name) for name in words}
     whole: dict[str, Any] = {
         name: str(Path(path).expanduser().absolute())

@@ -17,13 +17,14 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from paddy_lightning import ranks
-from paddy_lightning.choices import BadImages, ClassWeights, Schedule
+from paddy_lightning.choices import BadImages, Schedule
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.broken import find_broken
 from paddy_lightning.data.cache import Cache, find_cache
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.listing import some
 from paddy_lightning.data.presize import Presize
+from paddy_lightning.data.soft_targets import SoftTargets
 from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import DataSet
 from paddy_lightning.data.workers import cores_to_use, default_num_workers, fitting_workers
@@ -39,6 +40,7 @@ from paddy_lightning.training.max_time import MaxTime
 from paddy_lightning.training.profiling import EpochProfiler, MarkValidation
 from paddy_lightning.training.run_log import RateLog
 from paddy_lightning.training.schedule import Phase, fine_tune, one_cycle
+from paddy_lightning.training.targets import class_weights, targets_of
 from paddy_lightning.training.trainer_arguments import given, seconds_of
 
 log = logging.getLogger(__name__)
@@ -64,10 +66,11 @@ def build(
         from_last: Whether all weights will come from a checkpoint, so that none are fetched.
 
     Raises:
-        UserError: Too few pictures to train on.
+        UserError: Too few pictures to train on, or soft labels that this run cannot have.
     """
     refuse_too_few(config, data, int((~table["is_valid"]).sum()))
     class_names = sorted(table["label"].unique())
+    targets = targets_of(config, table, class_names)
     pl.seed_everything(config.seed, verbose=False)
     weights = "none" if from_last or config.start else config.weights
     model = build_model(config.arch, len(class_names), weights, config.size, config.arch_args)
@@ -86,7 +89,7 @@ def build(
     if ranks.starter():
         # As the gradients come: otherwise every one is copied before the ranks share it.
         module.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module, build_datamodule(config, data.root, table, class_names, facts)
+    return module, build_datamodule(config, data.root, table, class_names, facts, targets)
 
 
 def build_datamodule(
@@ -95,6 +98,7 @@ def build_datamodule(
     table: pd.DataFrame,
     class_names: list[str],
     facts: dict[str, Any],
+    targets: SoftTargets | None = None,
 ) -> PaddyDataModule:
     """The loaders of a config, from the cache where there is one.
 
@@ -104,6 +108,7 @@ def build_datamodule(
         table: The pictures, split.
         class_names: In the order of the logits.
         facts: Of the checkpoint.
+        targets: Of training, where they are soft.
     """
     cache = cache_of(config, root)
     return PaddyDataModule(
@@ -117,22 +122,8 @@ def build_datamodule(
         fitting_workers(default_num_workers(config.num_workers), config.presize, config.batch_size),
         config.seed,
         tta=TTA_VIEWS if config.tta else 0,
+        soft_targets=targets,
     )
-
-
-def class_weights(
-    how: ClassWeights, table: pd.DataFrame, class_names: list[str]
-) -> torch.Tensor | None:
-    """float32 [classes]: rare ones weigh more, by the training pictures alone; 1 for the mean one.
-
-    ``balanced`` is scikit-learn's: each class weighs as much as any other.
-    """
-    if how is ClassWeights.none:
-        return None
-    train = table.loc[~table["is_valid"], "label"]
-    counts = train.value_counts().reindex(class_names, fill_value=0).clip(lower=1).to_numpy(float)
-    weights = 1 / counts if how is ClassWeights.balanced else 1 / counts**0.5
-    return torch.tensor(weights * len(train) / (weights * counts).sum(), dtype=torch.float32)
 
 
 def refuse_too_few(config: TrainConfig, data: DataSet, num_train: int) -> None:

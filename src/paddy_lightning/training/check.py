@@ -41,6 +41,7 @@ def check(config: TrainConfig) -> None:
         near = nearest(str(config.precision), PRECISIONS)
         raise UserError(f"precision={config.precision}: not one of {', '.join(PRECISIONS)}{near}")
     _check_augment(config)
+    _check_targets(config)
     _check_trainer(config)
     _check_model(config)
 
@@ -64,6 +65,21 @@ def _check_augment(config: TrainConfig) -> None:
         from paddy_lightning.data.augment import kornia_augmentations
 
         kornia_augmentations(config.augment)
+
+
+def _check_targets(config: TrainConfig) -> None:
+    """Refuse soft targets that no data could have."""
+    for name in ("mixup", "cutmix"):
+        if not 0 <= (alpha := getattr(config, name)) < float("inf"):
+            raise UserError(f"{name}={alpha}: must be at least 0, such as 0.4 or 1")
+    if not 0 <= config.soft_share <= 1:
+        raise UserError(f"soft_share={config.soft_share}: must be from 0 to 1")
+    if config.soft_labels is not None:
+        from paddy_lightning.data.soft_labels import read_out_of_fold
+
+        read_out_of_fold(Path(config.soft_labels))
+    elif config.soft_share != TrainConfig.soft_share:
+        raise UserError(f"soft_share={config.soft_share}: goes with soft_labels= only")
 
 
 def _check_trainer(config: TrainConfig) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.pictures import Batch
+from paddy_lightning.data.soft_targets import SoftBatch
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.param_groups import param_groups
@@ -43,7 +44,7 @@ class Searched(Classifier):
         super().__init__(*arguments, **named)
         self._of_step: list[Tensor] = []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | SoftBatch, batch_idx: int) -> Tensor:
         """As in training; but the last of a step's batches, which alone is looked at, has the mean
         of their losses for its value.
         """

@@ -28,6 +28,7 @@ from paddy_lightning.network.param_groups import set_frozen
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.run_folder import (
     from_anywhere,
+    keep_soft_labels,
     locked,
     new_run_folder,
     read_config,
@@ -255,6 +256,7 @@ def _run(
         return {}
     if earlier is None:
         write_table(run_dir / "pictures.csv", table)
+        keep_soft_labels(run_dir, config)
         save_config(run_dir, config)
     summary = first_summary(config, run_dir, facts, table, earlier or {})
     summary["lr_found"] = lr_found
