@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 import yaml
 from fastai.vision.all import (
     ImageDataLoaders,
@@ -75,7 +74,9 @@ def fine_tune(config: TrainConfig, out: Path) -> None:
     counts = {"num_train": len(table) - num_valid, "num_valid": num_valid}
     told = plain(replace(config, arch=f"{config.arch} (fastai)"))
     (out / "config.yaml").write_text(yaml.safe_dump(told))
-    write_json(out / "summary.json", {"status": "done", "seconds": round(seconds, 1)} | found | counts)
+    write_json(
+        out / "summary.json", {"status": "done", "seconds": round(seconds, 1)} | found | counts
+    )
 
 
 def _learner(config: TrainConfig, table: pd.DataFrame) -> Any:

@@ -11,9 +11,9 @@ from paddy_lightning.config import (
     SubmitConfig,
     TrainConfig,
     plain,
-    read_size,
 )
 from paddy_lightning.errors import UserError
+from paddy_lightning.knob import read_size
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))

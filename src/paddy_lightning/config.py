@@ -5,7 +5,6 @@ them from the command line, a notebook by hand: ``train(TrainConfig(epochs=1, re
 """
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,15 +19,21 @@ from paddy_lightning.choices import (
     PadMode,
     Resize,
     Schedule,
-    Size,
     Split,
     Tta,
 )
 from paddy_lightning.errors import UserError
-from paddy_lightning.knob import PATH, TEXT, knob, read_enum, read_values
+from paddy_lightning.knob import (
+    PATH,
+    TEXT,
+    knob,
+    read_enum,
+    read_lr,
+    read_size,
+    read_values,
+)
 
 COMPETITION = "paddy-disease-classification"
-FIND = "find"  # in place of a learning rate
 # Knobs that may differ between a run and what goes on with it.
 MAY_CHANGE = {"num_workers", "cache", "cache_gb", "profile", "trainer", "resume"}
 
@@ -155,6 +160,17 @@ class InterpretConfig:
 
 
 @dataclass
+class SoupConfig:
+    """All that ``paddy soup`` can be told."""
+
+    runs: Any = knob(None, "a sweep's folder, or a list of runs, of one start= (required)", PATH)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+@dataclass
 class CompareConfig:
     """All that ``paddy compare`` can be told."""
 
@@ -228,45 +244,8 @@ class PushConfig:
 
 CONFIGS = (
     *(TrainConfig, SurveyConfig, PredictConfig, InterpretConfig, CompareConfig),
-    *(DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
+    *(SoupConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
 )
-
-
-def read_size(name: str, value: Any) -> Size:
-    """``(height, width)`` from ``480``, ``"480x360"`` or ``[480, 360]``.
-
-    Raises:
-        UserError: Any other form, or a side below 1.
-    """
-    sides: Any = value
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:x(\d+))?", value)):
-        sides = (match[1], match[2] or match[1])
-    if isinstance(value, int) and not isinstance(value, bool):
-        sides = (value, value)
-    try:
-        height, width = (int(side) for side in sides)
-        if height < 1 or width < 1 or [height, width] != [float(side) for side in sides]:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{name}={value}: not a size; give one side, [height,width] or HEIGHTxWIDTH"
-        ) from None
-    return height, width
-
-
-def read_lr(value: Any) -> float | str:
-    """A rate, or ``find``.
-
-    Raises:
-        UserError: Neither.
-    """
-    try:
-        lr = float(value)
-    except (TypeError, ValueError):
-        lr = float("nan")
-    if value != FIND and not 0 < lr < float("inf"):
-        raise UserError(f"lr={value}: must be above 0, such as 2e-3, or find")
-    return FIND if value == FIND else lr
 
 
 def plain(config: Any) -> dict[str, Any]:

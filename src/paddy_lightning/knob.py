@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import field
 from enum import StrEnum
@@ -12,6 +13,7 @@ from paddy_lightning.errors import UserError
 
 PATH = "path"  # a place, or several: "~" is the home folder
 TEXT = "text"  # any sentence, to be taken literally
+FIND = "find"  # in place of a learning rate
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -63,3 +65,40 @@ def read_path(value: Any) -> Any:
     if isinstance(value, list):
         return [read_path(item) for item in value]
     return os.path.expanduser(value) if isinstance(value, (str, Path)) else value  # noqa: PTH111
+
+
+def read_size(name: str, value: Any) -> tuple[int, int]:
+    """``(height, width)`` from ``480``, ``"480x360"`` or ``[480, 360]``.
+
+    Raises:
+        UserError: Any other form, or a side below 1.
+    """
+    sides: Any = value
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)(?:x(\d+))?", value)):
+        sides = (match[1], match[2] or match[1])
+    if isinstance(value, int) and not isinstance(value, bool):
+        sides = (value, value)
+    try:
+        height, width = (int(side) for side in sides)
+        if height < 1 or width < 1 or [height, width] != [float(side) for side in sides]:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name}={value}: not a size; give one side, [height,width] or HEIGHTxWIDTH"
+        ) from None
+    return height, width
+
+
+def read_lr(value: Any) -> float | str:
+    """A rate, or ``find``.
+
+    Raises:
+        UserError: Neither.
+    """
+    try:
+        lr = float(value)
+    except (TypeError, ValueError):
+        lr = float("nan")
+    if value != FIND and not 0 < lr < float("inf"):
+        raise UserError(f"lr={value}: must be above 0, such as 2e-3, or find")
+    return FIND if value == FIND else lr

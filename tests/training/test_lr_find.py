@@ -15,11 +15,11 @@ from small import small
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import Schedule
-from paddy_lightning.config import FIND
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.compare import read_knobs
+from paddy_lightning.knob import FIND
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training import lr_find
 from paddy_lightning.training.build import build, split_readable

@@ -15,6 +15,7 @@ from paddy_lightning.config import (
     InterpretConfig,
     PredictConfig,
     PushConfig,
+    SoupConfig,
     SubmitConfig,
     SurveyConfig,
     TrainConfig,
@@ -98,6 +99,13 @@ def compare(config: CompareConfig, run_dir: Path) -> None:
     run_compare(config, run_dir)
 
 
+def soup(config: SoupConfig, run_dir: Path) -> None:
+    """Average weights as long as it helps."""
+    from paddy_lightning.training.soup import run_soup
+
+    run_soup(config, run_dir)
+
+
 def predict(config: PredictConfig, run_dir: Path) -> None:
     """Predict, and write beside the checkpoint unless ``output=`` says otherwise."""
     from paddy_lightning.prediction.predict import run_predict
@@ -137,6 +145,7 @@ COMMANDS = {  # in the order of a day
         "look into a finished run: who is taken for whom", InterpretConfig, interpret
     ),
     "compare": Command("lay runs side by side, with tests in pairs", CompareConfig, compare),
+    "soup": Command("average the weights of runs that began with one start=", SoupConfig, soup),
     "predict": Command("predict pictures, and write the submission", PredictConfig, predict),
     "submit": Command("send a submission to Kaggle, and wait for its score", SubmitConfig, submit),
     "bundle": Command(

@@ -36,9 +36,10 @@ from paddy_lightning.cli.children import (
 from paddy_lightning.cli.hydra_errors import explain
 from paddy_lightning.cli.jobs import composer, read_overrides, refuse_wrong_values, values_of
 from paddy_lightning.cli.schemas import SWEPT
-from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
+from paddy_lightning.config import MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
+from paddy_lightning.knob import FIND
 from paddy_lightning.runs.run_folder import from_anywhere, locked, read_config
 from paddy_lightning.runs.summary import FINISHED, command, read_summary
 

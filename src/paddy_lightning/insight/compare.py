@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from paddy_lightning.config import FIND, MAY_CHANGE, TrainConfig, plain
+from paddy_lightning.config import MAY_CHANGE, TrainConfig, plain
 from paddy_lightning.errors import UserError
+from paddy_lightning.knob import FIND
 from paddy_lightning.runs.evidence import (
     LEVEL,
     chance,

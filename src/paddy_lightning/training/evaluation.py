@@ -48,7 +48,7 @@ def evaluate_best(
 
 
 def evaluate(
-    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool, run_dir: Path
+    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool, run_dir: Path | None
 ) -> Summary:
     """Error and loss on the validation pictures, and ``valid_predictions.csv``.
 
@@ -57,16 +57,17 @@ def evaluate(
         views: float32 [N, views, num_classes], probabilities of these rows, the plain view last.
         class_names: In the order of the probabilities.
         tta: Whether there are augmented views to join.
-        run_dir: The run folder.
+        run_dir: The run folder; None writes nothing.
     """
     truth = torch.tensor(pd.Categorical(table["label"], class_names).codes.astype("int64"))
     plain_view = join_views(views, Tta.off)
     losses = F.nll_loss(plain_view.clamp_min(1e-38).log(), truth, reduction="none")
-    frame = predictions_table(table["file"], plain_view, class_names)
-    frame = frame.rename(columns={"label": "predicted"})
-    frame.insert(1, "label", table["label"].to_numpy())
-    frame.insert(4, "loss", losses.numpy())
-    write_table(run_dir / "valid_predictions.csv", frame)
+    if run_dir is not None:
+        frame = predictions_table(table["file"], plain_view, class_names)
+        frame = frame.rename(columns={"label": "predicted"})
+        frame.insert(1, "label", table["label"].to_numpy())
+        frame.insert(4, "loss", losses.numpy())
+        write_table(run_dir / "valid_predictions.csv", frame)
 
     def error_rate(way: Tta) -> float:
         return float((join_views(views, way).argmax(1) != truth).float().mean())

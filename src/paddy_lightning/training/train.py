@@ -13,7 +13,7 @@ import pandas as pd
 from paddy_lightning import ranks
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import DataConfig
-from paddy_lightning.config import FIND, TrainConfig, plain
+from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
@@ -22,6 +22,7 @@ from paddy_lightning.data.table import DataSet, describe, open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.figures import save_figures
 from paddy_lightning.insight.interpret import write_interpretation
+from paddy_lightning.knob import FIND
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import require_pretrained
 from paddy_lightning.network.param_groups import set_frozen
