@@ -4,7 +4,7 @@ Really run, on a few small pictures and with small sizes: the README's commands 
 lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, every
 command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and checked, as
 the scripts do before anything is trained: all other commands, sweeps and recipes among them, job by
-job. Resuming, sweeps and the finder with ``start=`` run in tests of their own; ``make`` targets are
+job. Resuming, sweeps, soups and the finder with ``start=`` run in tests of their own; ``make`` targets are
 looked up here, and run by CI and by people.
 """
 
@@ -81,7 +81,7 @@ def compose_all(command: str) -> list[Any]:
 def test_the_commands_of_one_run_run(workplace: Path) -> None:
     # The last wants Kaggle's test pictures, which tests of predicting have.
     long = re.compile(
-        r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean"
+        r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean|soup "
         r"|predict ckpt=outputs/RUN tta=true$"
     )
     done = []
