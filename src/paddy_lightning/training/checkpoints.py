@@ -34,7 +34,7 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(
-        self, run_dir: Path, keep: Keep = Keep.error, average: WeightAverage | None = None
+        self, run_dir: Path, keep: Keep = Keep.last, average: WeightAverage | None = None
     ) -> None:
         self.keep, self.average = keep, average
         self.best = run_dir / "checkpoints" / "best.ckpt"
