@@ -1,4 +1,4 @@
-"""``start=``: whether it was trained on pictures that validate here, so that errors would flatter."""
+"""Whether ``start=`` was trained on pictures that validate here: errors would flatter then."""
 
 import logging
 from pathlib import Path

@@ -194,13 +194,13 @@ def report(found: pd.DataFrame, folder: Path) -> str:
     cannot = f"; it cannot be told apart from {', '.join(equals)}" if len(equals) else ""
     height, width = first["size"].split("x")
     size = height if height == width else first["size"]
+    start = shlex.quote((folder / first["start"]).as_posix())
     return "\n".join(
         [
             found.drop(columns="start").to_string(index=False, formatters=FORMATS, na_rep=""),
             f"the best is {first['arch']} at {first['size']}{cannot}",
             "train on from its head, with the same data and split:",
-            f"  paddy train start={shlex.quote((folder / first['start']).as_posix())} arch={first['arch']}"
-            f" size={size} freeze_epochs=0",
+            f"  paddy train start={start} arch={first['arch']} size={size} freeze_epochs=0",
             f"everything is in {folder}",
         ]
     )
