@@ -2,10 +2,10 @@
 
 Really run, on a few small pictures and with small sizes: the README's commands of one run (survey,
 probe, lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block,
-every command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and checked, as
-the scripts do before anything is trained: all other commands, sweeps and recipes among them, job by
-job. Resuming, sweeps and the finder with ``start=`` run in tests of their own; ``make`` targets are
-looked up here, and run by CI and by people.
+every command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and
+checked, as the scripts do before anything is trained: all other commands, sweeps and recipes among
+them, job by job. Resuming, sweeps and the finder with ``start=`` run in tests of their own;
+``make`` targets are looked up here, and run by CI and by people.
 """
 
 import re
@@ -60,8 +60,8 @@ def test_a_command_composes(page: str, command: str) -> None:
     elif not command.startswith(SETUP):
         for config in compose_all(command):
             if isinstance(config, TrainConfig) and config.resume is None:
-                several = isinstance(config, ProbeConfig)
-                for one in config.candidates() if several else [config]:
+                several = config.candidates() if isinstance(config, ProbeConfig) else [config]
+                for one in several:
                     check(one)
 
 
