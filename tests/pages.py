@@ -74,7 +74,7 @@ def script(
 def in_small(command: str) -> str:
     """The same with small sizes, as far as it says nothing else of them."""
     small = {"arch": "mobilenetv3_small_050", **SMALL}
-    if command.split()[1] not in ("train", "train.py", "lr-find", "survey"):
+    if command.split()[1] not in ("train", "train.py", "lr-find", "survey", "probe"):
         small = {"num_workers": "0"} if " predict" in command else {}
     said = {word.split("=")[0] for word in shlex.split(command)}
     if "start" in said:

@@ -1,11 +1,11 @@
 """What the documentation says is true: its commands, code blocks, examples, tables and messages.
 
 Really run, on a few small pictures and with small sizes: the README's commands of one run (survey,
-lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block, every
-command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and checked, as
-the scripts do before anything is trained: all other commands, sweeps and recipes among them, job by
-job. Resuming, sweeps, soups and the finder with ``start=`` run in tests of their own; ``make`` targets are
-looked up here, and run by CI and by people.
+probe, lr_find, train, predict, interpret, compare, the ensemble, the two cycles), its Python block,
+every command of faq.md and, in test_extend.py, the examples of extend.md. Only composed and
+checked, as the scripts do before anything is trained: all other commands, sweeps and recipes among
+them, job by job. Resuming, sweeps, soups and the finder with ``start=`` run in tests of their own;
+``make`` targets are looked up here, and run by CI and by people.
 """
 
 import re
@@ -29,10 +29,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pages import ROOT, all_commands, commands, fenced, in_small, read_pages, script
 
+from paddy_lightning.cli.commands import COMMANDS
 from paddy_lightning.cli.help import CONF
 from paddy_lightning.cli.schemas import register_schemas
-from paddy_lightning.cli.words import quote_value
-from paddy_lightning.config import TrainConfig
+from paddy_lightning.cli.words import in_one, quote_value
+from paddy_lightning.config import ProbeConfig, TrainConfig
 from paddy_lightning.runs import summary
 from paddy_lightning.training.check import check
 
@@ -59,7 +60,9 @@ def test_a_command_composes(page: str, command: str) -> None:
     elif not command.startswith(SETUP):
         for config in compose_all(command):
             if isinstance(config, TrainConfig) and config.resume is None:
-                check(config)
+                several = config.candidates() if isinstance(config, ProbeConfig) else [config]
+                for one in several:
+                    check(one)
 
 
 def compose_all(command: str) -> list[Any]:
@@ -68,7 +71,9 @@ def compose_all(command: str) -> list[Any]:
     if program == "python":
         assert (ROOT / name).is_file()
         name = Path(name).stem
-    words = [quote_value(word, "-m" in words) for word in words if word not in ("-m", "--help")]
+    kind, sweep = COMMANDS[name].kind, "-m" in words
+    words = [word for word in words if word not in ("-m", "--help")]
+    words = [quote_value(word if sweep else in_one(word, kind), sweep) for word in words]
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
@@ -100,7 +105,8 @@ def test_the_commands_of_one_run_run(workplace: Path) -> None:
         told = script(workplace, in_small(command), check=not survey)
         assert not survey or "sizes (height x width)" in told.stdout
         done.append(command.split()[1])
-    expected = {"survey", "lr-find", "train", "predict", "interpret", "compare", "bundle"}
+    expected = {"survey", "probe", "lr-find", "train"}
+    expected |= {"predict", "interpret", "compare", "bundle"}
     assert set(done) == expected and len(done) >= 8
 
 

@@ -25,6 +25,7 @@ from paddy_lightning.choices import (
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import (
     PATH,
+    SEVERAL,
     TEXT,
     knob,
     read_enum,
@@ -119,6 +120,33 @@ class SurveyConfig(TrainConfig):
     """All that ``paddy survey`` can be told: the knobs of ``paddy train``, and what to show."""
 
     show: bool = knob(False, "draw what the pipeline makes of pictures, instead of checking")
+
+
+@dataclass
+class ProbeConfig(TrainConfig):
+    """All that ``paddy probe`` can be told: the knobs of ``paddy train``, two of them in plural."""
+
+    arch: Any = knob("resnet26d", "timm names, with commas: a,b,c", SEVERAL)
+    size: Any = knob(128, "what the models see; several with commas: 128,192x144", SEVERAL)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one: a list of names, and one of sizes."""
+        archs, sizes = self.arch, self.size
+        archs = archs.split(",") if isinstance(archs, str) else archs
+        sizes = sizes.split(",") if isinstance(sizes, str) else sizes
+        if not isinstance(sizes, list) or all(isinstance(side, int) for side in sizes):
+            sizes = [sizes]
+        self.size = sizes[0]
+        super().__post_init__()
+        self.arch = [str(arch).strip() for arch in archs]
+        sides = (one.strip() if isinstance(one, str) else one for one in sizes)
+        self.size = [read_size("size", one) for one in sides]
+
+    def candidates(self) -> list[TrainConfig]:
+        """What ``paddy train`` would be told for each arch at each size."""
+        knobs = {one.name: getattr(self, one.name) for one in dataclasses.fields(TrainConfig)}
+        pairs = dict.fromkeys((arch, size) for arch in self.arch for size in self.size)
+        return [TrainConfig(**knobs | {"arch": arch, "size": size}) for arch, size in pairs]
 
 
 @dataclass
@@ -243,7 +271,7 @@ class PushConfig:
 
 
 CONFIGS = (
-    *(TrainConfig, SurveyConfig, PredictConfig, InterpretConfig, CompareConfig),
+    *(TrainConfig, SurveyConfig, ProbeConfig, PredictConfig, InterpretConfig, CompareConfig),
     *(SoupConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
 )
 

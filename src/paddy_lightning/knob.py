@@ -14,11 +14,12 @@ from paddy_lightning.errors import UserError
 PATH = "path"  # a place, or several: "~" is the home folder
 TEXT = "text"  # any sentence, to be taken literally
 FIND = "find"  # in place of a learning rate
+SEVERAL = "several"  # one value, or several with commas between them
 E = TypeVar("E", bound=StrEnum)
 
 
 def knob(default: Any, meaning: str, holds: str = "") -> Any:
-    """A dataclass field that knows what it is for, and whether it holds a PATH or a TEXT."""
+    """A dataclass field that knows what it is for, and whether it holds PATH, TEXT or SEVERAL."""
     about = {"meaning": meaning, "holds": holds}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=about)

@@ -36,6 +36,7 @@ SLOW = {"torch", "timm", "pandas", "pytorch_lightning", "kaggle"}  # to import
         ("predict", "tta=off"),
         ("lr-find", "arch=resnet26d"),
         ("survey", "show=false"),
+        ("probe", "arch=resnet26d"),
         ("interpret", "run=null"),
         ("compare", "runs=null"),
         ("download", "competition=paddy-disease-classification"),

@@ -19,6 +19,7 @@ from paddy_lightning.cli.schemas import register_schemas, typed
 from paddy_lightning.cli.words import (
     NAME,
     QUOTED,
+    in_one,
     quote_value,
     quoted_again,
     read_words,
@@ -26,7 +27,7 @@ from paddy_lightning.cli.words import (
     texts,
     value_of,
 )
-from paddy_lightning.config import PredictConfig, SubmitConfig, TrainConfig
+from paddy_lightning.config import PredictConfig, ProbeConfig, SubmitConfig, TrainConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import PATH, TEXT, read_path
 
@@ -131,6 +132,23 @@ def test_a_sweep_quotes_every_value_by_itself(values: list[str]) -> None:
 )
 def test_what_hydra_offers_is_left_to_it(word: str, sweep: bool, quoted: str) -> None:
     assert quote_value(word, sweep) == quoted
+
+
+@pytest.mark.parametrize(
+    ("word", "one"),
+    [
+        ("arch=a,b", "arch='a,b'"),
+        ("size=128,192x144", "size='128,192x144'"),
+        ("size=[128,96]", "size=[128,96]"),
+        ("arch='a,b'", "arch='a,b'"),
+        ("arch=a", "arch=a"),
+        ("seed=1,2", "seed=1,2"),
+    ],
+)
+def test_some_knobs_take_several_without_a_sweep(word: str, one: str) -> None:
+    assert in_one(word, ProbeConfig) == one
+    assert in_one(word, TrainConfig) == word
+    assert quote_value(one) == one, "quoted once more, it stays"
 
 
 def test_what_hydra_escapes_in_a_job_is_quoted() -> None:

@@ -33,7 +33,7 @@ from paddy_lightning.cli.commands import COMMANDS
 from paddy_lightning.cli.help import CONF, help_text
 from paddy_lightning.cli.hydra_errors import explain
 from paddy_lightning.cli.schemas import register_schemas, typed
-from paddy_lightning.cli.words import quote_value, read_words, value_of
+from paddy_lightning.cli.words import in_one, quote_value, read_words, value_of
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import sentence_of
 from paddy_lightning.knob import read_path
@@ -71,7 +71,8 @@ def run_command(name: str, words: list[str]) -> None:
     os.environ[FULL_ERROR] = "1"  # or Hydra would print its own errors, four to six lines each
     try:
         read = read_words(words)
-        told = as_rank(in_its_own_folder(read.knobs, read.sweep), read.sweep)
+        knobs = read.knobs if read.sweep else [in_one(word, kind) for word in read.knobs]
+        told = as_rank(in_its_own_folder(knobs, read.sweep), read.sweep)
         sys.argv[1:] = [*(quote_value(word, read.sweep) for word in told), *read.flags]
         hydra.main(str(CONF), name.replace("-", "_"), "1.3")(partial(run_task, name))()
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from paddy_lightning.config import (
     DownloadConfig,
     InterpretConfig,
     PredictConfig,
+    ProbeConfig,
     PushConfig,
     SoupConfig,
     SubmitConfig,
@@ -56,6 +57,17 @@ def survey(config: SurveyConfig, run_dir: Path) -> None:
         from paddy_lightning.insight.survey import run_survey
 
         run_survey(config, run_dir)
+
+
+def probe(config: ProbeConfig, run_dir: Path) -> None:
+    """Check every candidate, then compare their frozen features, and keep a head for each."""
+    from paddy_lightning.training.check import check
+
+    for candidate in config.candidates():
+        check(candidate)
+    from paddy_lightning.training.probe import run_probe
+
+    run_probe(config, run_dir)
 
 
 def find_lr(config: TrainConfig, run_dir: Path) -> None:
@@ -137,6 +149,7 @@ def push(config: PushConfig, run_dir: Path) -> None:
 COMMANDS = {  # in the order of a day
     "download": Command("fetch a competition's files from Kaggle", DownloadConfig, download),
     "survey": Command("look at the data before training on it", SurveyConfig, survey),
+    "probe": Command("which pretrained network suits the pictures", ProbeConfig, probe),
     "lr-find": Command("draw the loss over growing rates, and read four off", TrainConfig, find_lr),
     "train": Command(
         "train a network; -m: every combination of several values", TrainConfig, train

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from paddy_lightning.config import CONFIGS
 from paddy_lightning.errors import UserError
-from paddy_lightning.knob import PATH, TEXT, every_knob, read_path
+from paddy_lightning.knob import PATH, SEVERAL, TEXT, every_knob, read_path
 
 NAME = "name"  # any other text: of a network, a precision
 HYDRAS_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -79,8 +79,9 @@ def texts() -> dict[str, Text]:
     found = {name: Text(PATH) for name in HYDRAS_PATHS}
     for kind in CONFIGS:
         for name, knob in every_knob(kind):
-            if knob.metadata["holds"] or knob.type in (str, str | None):
-                found[name] = Text(knob.metadata["holds"] or NAME, knob.type is Any)
+            holds = knob.metadata["holds"]
+            if holds != SEVERAL and (holds or knob.type in (str, str | None)):
+                found[name] = Text(holds or NAME, knob.type is Any)
     return found
 
 
@@ -106,6 +107,20 @@ def quote_value(word: str, sweep: bool = False) -> str:
         return word  # Hydra says that several values make a sweep
     values = split_values(value) if swept else [value]
     return f"{key}={','.join(_quoted(one, text.kind) for one in values)}"
+
+
+def in_one(word: str, kind: type[Any]) -> str:
+    """``arch=a,b`` -> ``arch='a,b'`` where a command takes SEVERAL: not a sweep, but one value.
+
+    Args:
+        word: A knob, as it was typed.
+        kind: The config of the command.
+    """
+    key, _, value = word.partition("=")
+    takes = {name for name, knob in every_knob(kind) if knob.metadata["holds"] == SEVERAL}
+    if key.lstrip("+") not in takes or "," not in value or value[0] in "'\"[":
+        return word
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def value_of(word: str) -> Any:

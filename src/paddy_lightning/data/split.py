@@ -4,6 +4,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from paddy_lightning.choices import Split
@@ -43,7 +44,7 @@ def split_table(
     Raises:
         UserError: No such column, or a split that is not possible or leaves one side empty.
     """
-    groups = _groups(table, root, group)
+    groups = groups_of(table, root, group)
     otherwise = "take another fold=, or fewer folds="
     if split is Split.auto and "is_valid" in table:
         if fold is not None or group is not None:
@@ -105,6 +106,17 @@ def fold_split(
     Raises:
         UserError: More folds than pictures, groups, or pictures of the largest class.
     """
+    return _with_valid(table, fold_rows(table, folds, seed, stratified, groups)[fold])
+
+
+def fold_rows(
+    table: pd.DataFrame,
+    folds: int,
+    seed: int = 42,
+    stratified: bool = False,
+    groups: pd.Series | None = None,
+) -> list[np.ndarray]:
+    """int64, the rows of every fold; as ``fold_split``."""
     from sklearn import model_selection  # slow to import, and most runs need no folds
 
     if stratified:
@@ -115,13 +127,17 @@ def fold_split(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of rare classes, which are told in our own words
-            parts = list(splitter.split(table, table["label"], groups))
+            return [valid for _, valid in splitter.split(table, table["label"], groups)]
     except ValueError as error:
         raise UserError(f"folds={folds}: not possible here ({error})") from error
-    return _with_valid(table, parts[fold][1])
 
 
-def _groups(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series | None:
+def groups_of(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series | None:
+    """A value a row, equal for those that stay on one side; None without ``group``.
+
+    Raises:
+        UserError: No such column.
+    """
     if group is None:
         return None
     if group == DUPLICATES:

@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from paddy_lightning.data.cache import find_cache
-from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import Network
-from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module, presize_of
-from paddy_lightning.runs.whereabouts import data_of
+from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module
+from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
 Picture = tuple[np.ndarray, np.ndarray]  # uint8 [height, width, 3]; float32 [height, width] in 0..1
@@ -34,12 +32,7 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
     checkpoint = load_checkpoint(run_dir)
     facts = checkpoint["hyper_parameters"]
     try:
-        root = data_of(facts).root
-        no_labels = np.full(len(rows), -1)
-        presize, told = presize_of(facts), facts["config"]
-        cache = find_cache(told["cache"], root, presize, told["cache_gb"])
-        kept = cache.open(rows["file"]) if cache else None
-        pictures = Pictures(root, rows["file"], no_labels, presize, kept)
+        pictures = pictures_of(facts, rows["file"])
         images = torch.stack([pictures[row].image for row in range(len(rows))])
     except UserError as error:
         log.warning("no pictures of the top losses: %s", error)

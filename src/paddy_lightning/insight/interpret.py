@@ -5,7 +5,7 @@ highest losses, ``checkpoints/best.ckpt`` and the data set, as far as it is stil
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from paddy_lightning.config import InterpretConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.advice import advice
+from paddy_lightning.insight.sizes import BySize, error_by_size
 from paddy_lightning.knob import read_path
 from paddy_lightning.lettering import printable
 from paddy_lightning.quiet import left_as_found
@@ -48,6 +49,7 @@ class Interpretation:
         reliability: A row a bin: ``confidence, accuracy, count``.
         top_losses: The rows of ``valid_predictions.csv`` with the highest losses.
         epochs: The rows of ``metrics.csv``.
+        by_size: Errors at larger sizes, where they were asked for and can be had.
     """
 
     summary: dict[str, Any]
@@ -57,11 +59,16 @@ class Interpretation:
     reliability: pd.DataFrame
     top_losses: pd.DataFrame
     epochs: pd.DataFrame
+    by_size: BySize | None = None
 
 
 @left_as_found()
-def interpret(run: str | Path) -> Interpretation:
+def interpret(run: str | Path, sizes: bool = False) -> Interpretation:
     """Work it out, and write tables, figures and a text card to the run folder and TensorBoard.
+
+    Args:
+        run: The run folder.
+        sizes: Whether to show the network its validation pictures larger, too: two more passes.
 
     Raises:
         UserError: No finished run there.
@@ -71,27 +78,30 @@ def interpret(run: str | Path) -> Interpretation:
     if read_summary(run_dir).get("status") not in FINISHED:
         raise UserError(f"run={run_dir}: is not done; there is nothing to look into yet")
     with locked(run_dir):
-        return write_interpretation(run_dir)
+        return write_interpretation(run_dir, sizes)
 
 
 def run_interpret(config: InterpretConfig) -> None:
-    """``paddy interpret``: interpret, and print the card.
+    """``paddy interpret``: interpret, larger sizes included, and print the card.
 
     Raises:
         UserError: As ``interpret``.
     """
     if not config.run:
         raise UserError("say which run, with run=RUN_FOLDER")
-    interpret(config.run)
+    interpret(config.run, sizes=True)
     log.info("%s\neverything is in %s", Path(config.run, CARD).read_text("utf-8"), config.run)
 
 
-def write_interpretation(run_dir: Path) -> Interpretation:
+def write_interpretation(run_dir: Path, sizes: bool = False) -> Interpretation:
     """As ``interpret``, while the run is going on."""
     from paddy_lightning.insight import figures  # with matplotlib: only now
     from paddy_lightning.insight.grad_cam import picture_top_losses
 
     found = look_into(run_dir)
+    if sizes:
+        valid = read_predictions(run_dir / "valid_predictions.csv")
+        found = replace(found, by_size=error_by_size(run_dir, valid))
     write_table(run_dir / "classes.csv", found.classes)
     write_table(run_dir / "confused.csv", found.confused)
     card = text_card(run_dir, found)
@@ -202,6 +212,10 @@ def text_card(run_dir: Path, found: Interpretation) -> str:
     ]
     pairs = found.confused.head(PAIRS_TOLD).itertuples(index=False)
     lines += ["- " + ", ".join(map(printable, pair)) for pair in pairs] or ["- none"]
+    if found.by_size:
+        lines += ["", "shown larger (in training: the first):", ""]
+        lines += [found.by_size.table.to_markdown(index=False, floatfmt=".4f")]
+        lines += ["", f"{found.by_size.better}."] if found.by_size.better else []
     return "\n".join([*lines, "", f"`{printable(summary.get('command'))}`", ""])
 
 

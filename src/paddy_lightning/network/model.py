@@ -63,6 +63,11 @@ class Network(nn.Module):
         features = self.body.forward_features(pictures)  # type: ignore[operator]
         return self.head(features.permute(0, 3, 1, 2) if self.channels_last else features)
 
+    def split_head(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """The head's pooling, empty where the body pools itself, and its layers that learn."""
+        first = 0 if self.pools_itself else 2
+        return self.head[:first], self.head[first:]
+
 
 def make_head(width: int, num_classes: int, pool: bool) -> nn.Sequential:
     """fastai's head: [average and max pool,] then twice BatchNorm, Dropout, Linear.

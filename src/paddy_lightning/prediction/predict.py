@@ -27,6 +27,7 @@ from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.trained import (
     at_size,
     augment_of,
+    folder_of,
     load_checkpoint,
     load_module,
     presize_of,
@@ -90,7 +91,7 @@ def run_predict(config: PredictConfig) -> Path:
     runs = [str(run) for run in (config.ckpt if isinstance(config.ckpt, list) else [config.ckpt])]
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
-    output = Path(config.output) if config.output else _run_folder(Path(runs[0]))
+    output = Path(config.output) if config.output else folder_of(Path(runs[0]))
     how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights, config.size)
     predictions, sample = _predict(runs, config.images, *how)
     written = _write_csv(output / "predictions.csv", predictions)
@@ -122,7 +123,7 @@ def _predict(
     ]
     joined = join_members([join_views(views, tta) for views in members], weights)
     predictions = predictions_table(pictures.files, joined, class_names)
-    folders = [_run_folder(Path(run)) for run in runs]
+    folders = [folder_of(Path(run)) for run in runs]
     if len(runs) > 1:
         report_members(folders, weights)
     if len(predictions) == 1:
@@ -166,15 +167,6 @@ def _predict_files(
     for problem in find_broken(root, unread, num_workers=1):
         log.warning("%s; it has a row without a label", problem)
     return views
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    """The run a checkpoint belongs to, or the folder of a file that has none."""
-    if checkpoint.is_dir():
-        return checkpoint
-    return (
-        checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    )
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> Path:

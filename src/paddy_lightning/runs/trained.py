@@ -32,6 +32,15 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def folder_of(checkpoint: Path) -> Path:
+    """The run a checkpoint belongs to, or the folder of a file that has none."""
+    if checkpoint.is_dir():
+        return checkpoint
+    return (
+        checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    )
+
+
 def at_size(checkpoint: dict[str, Any], size: Size | None) -> dict[str, Any]:
     """The same network, to be shown pictures of another size; None leaves it as it was trained.
 

@@ -6,12 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.data.cache import find_cache
+from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.data.table import DataSet, kaggle_folders, open_data
 from paddy_lightning.errors import UserError
-from paddy_lightning.runs.trained import load_checkpoint
+from paddy_lightning.runs.trained import load_checkpoint, presize_of
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,22 @@ def data_of(facts: dict[str, Any]) -> DataSet:
                     log.info("the data is not in %s any more; taken from %s", then.root, data.root)
                     return data
         raise error
+
+
+def pictures_of(facts: dict[str, Any], files: pd.Series) -> Pictures:
+    """Some of those pictures as the network opens them, from the cache where they are kept.
+
+    Args:
+        facts: Of its checkpoint.
+        files: Relative to the data's folder.
+
+    Raises:
+        UserError: As ``data_of``.
+    """
+    root, presize, told = data_of(facts).root, presize_of(facts), facts["config"]
+    cache = find_cache(told["cache"], root, presize, told["cache_gb"])
+    no_labels = np.full(len(files), -1)
+    return Pictures(root, files, no_labels, presize, cache.open(files) if cache else None)
 
 
 def _seen_from_here(then: DataConfig, start: str) -> DataConfig:

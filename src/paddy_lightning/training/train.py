@@ -59,6 +59,7 @@ from paddy_lightning.training.check import check, num_devices
 from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
 from paddy_lightning.training.fine_tune import FineTune
+from paddy_lightning.training.leak import refuse_leak
 from paddy_lightning.training.max_time import fit, stopped_early
 from paddy_lightning.training.profiling import tell_profile
 from paddy_lightning.training.run_log import RunLog, log_hyperparameters
@@ -93,6 +94,8 @@ def train(config: TrainConfig, run_dir: str | Path | None = None) -> Summary:
         log.info(describe(data))
         config = from_anywhere(config, data.config)
         table = split_readable(config, data)
+        if config.start:
+            refuse_leak(config, data, table)
         found = None
         if config.lr == FIND:
             found = _find_lr(config, folder, data, table)["valley"]
