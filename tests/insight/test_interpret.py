@@ -74,7 +74,7 @@ def test_each_epoch_keeps_which_pictures_it_got_right(run: Path) -> None:
     assert list(right) == epochs["epoch"].tolist() == [1, 2, 3, 4]
     for epoch, error_rate in zip(epochs["epoch"], epochs["error_rate"], strict=True):
         assert 1 - right[epoch].mean() == pytest.approx(error_rate, abs=1e-6)
-    best = json.loads((run / "summary.json").read_text())["best_epoch"]
+    best = json.loads((run / "summary.json").read_text())["kept_epoch"]
     valid = pd.read_csv(run / "valid_predictions.csv")
     assert (valid["label"] == valid["predicted"]).tolist() == right[best].astype(bool).tolist()
     assert read_right(run / "figures") == {}

@@ -76,7 +76,7 @@ def test_the_error_that_is_told_is_that_of_the_file(stripes: Path, tmp_path: Pat
     """The row of its epoch, and what the checkpoint gives when it is evaluated."""
     told = train(small(stripes, epochs=3, ema=True, lr=3e-2), tmp_path / "run")
     epochs = pd.read_csv(tmp_path / "run" / "metrics.csv").set_index("epoch")
-    kept = epochs.loc[told["best_epoch"]]
+    kept = epochs.loc[told["kept_epoch"]]
     assert told["error_rate"] == pytest.approx(kept["error_rate"], abs=1e-6)
     assert told["valid_loss"] == pytest.approx(kept["valid_loss"], rel=1e-4)
 

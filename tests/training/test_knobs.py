@@ -117,13 +117,13 @@ def test_the_epoch_that_is_kept_is_the_one_that_is_told(
         Keep.loss: epochs.sort_values(["valid_loss", "error_rate"]).index[0],
         Keep.last: epochs.index[-1],
     }
-    kept = epochs.loc[told["best_epoch"]]
-    assert told["best_epoch"] == wanted[keep] and told["keep"] == keep
+    kept = epochs.loc[told["kept_epoch"]]
+    assert told["kept_epoch"] == wanted[keep] and told["keep"] == keep
     assert told["error_rate"] == pytest.approx(kept["error_rate"], abs=1e-6)
     assert told["valid_loss"] == pytest.approx(kept["valid_loss"], abs=1e-4)
     assert told["last_error_rate"] == pytest.approx(epochs["error_rate"].iloc[-1])
     assert told["lowest_error_rate"] == pytest.approx(epochs["error_rate"].min())
-    assert f"(epoch {told['best_epoch']}, {WHY_KEPT[keep]})" in caplog.text
+    assert f"(epoch {told['kept_epoch']}, {WHY_KEPT[keep]})" in caplog.text
 
 
 def test_rare_classes_weigh_more_in_training_alone(stripes: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_stopped_run_can_be_used_and_gone_on_with(
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == stopped
     assert f"stopped ({reason})" in caplog.text.splitlines()[-1]
     assert caplog.text.rstrip().endswith(f"paddy train resume={tmp_path / 'run'}")
-    assert stopped["best_epoch"] == 1 and 0 <= stopped["error_rate"] <= 1
+    assert stopped["kept_epoch"] == 1 and 0 <= stopped["error_rate"] <= 1
     assert len(predict(tmp_path / "run")) == 8
     interpret(tmp_path / "run")
     card = (tmp_path / "run" / "interpretation.md").read_text()

@@ -44,7 +44,7 @@ def test_every_precision_works(
     for name in ("across", "down", "slanted"):
         assert abs(found[name] - valid[name]).max() < 1e-6
     epochs = pd.read_csv(run / "metrics.csv").set_index("epoch")
-    best = epochs.loc[whole["best_epoch"]]
+    best = epochs.loc[whole["kept_epoch"]]
     assert best["valid_loss"] == pytest.approx(whole["valid_loss"], rel=1e-4)
     assert best["error_rate"] == pytest.approx(whole["error_rate"], abs=1e-6)
     assert (run / "figures" / "top_losses.png").exists()

@@ -149,7 +149,7 @@ def test_several_devices_from_the_command_line(
     learned, alone = (float(rows["train_loss"].iloc[-1]) for rows in (ours, theirs))
     assert learned < 1.3 * alone < math.log(3)
     epochs = ours.set_index("epoch")
-    best = epochs.loc[summary["best_epoch"]]
+    best = epochs.loc[summary["kept_epoch"]]
     assert abs(best["valid_loss"] - summary["valid_loss"]) < 1e-4  # of all pictures, each once
     for epoch, right in read_right(two).items():
         assert 1 - right.mean() == pytest.approx(epochs.loc[epoch, "error_rate"], abs=1e-6)

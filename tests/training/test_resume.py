@@ -264,4 +264,4 @@ def test_files_that_are_damaged_or_gone(stopped: Path, caplog: pytest.LogCapture
             resume(stopped)
     last.write_bytes(content)
     (stopped / "checkpoints" / "best.ckpt").unlink()
-    assert resume(stopped)["best_epoch"] == 2 and "best.ckpt: is gone" in caplog.text
+    assert resume(stopped)["kept_epoch"] == 2 and "best.ckpt: is gone" in caplog.text

@@ -101,7 +101,7 @@ def test_a_lost_loss_ends_the_run(
     with pytest.raises(DivergedError, match=r"the loss is nan at step 9 \(epoch 2\)") as ended:
         fit(Recording(lost=(8,)), random_tensors, tmp_path)
     assert "a new run with a lower lr= may help" in str(ended.value)
-    assert f"start={tmp_path} takes its best epoch along" in str(ended.value)
+    assert f"start={tmp_path} takes what it kept along" in str(ended.value)
     assert "precision=" not in str(ended.value)
 
 

@@ -85,7 +85,7 @@ def test_the_summary_agrees_with_the_files(run: Path) -> None:
     assert summary["valid_loss"] == pytest.approx(valid["loss"].mean(), rel=1e-5)
     epochs = pd.read_csv(run / "metrics.csv")
     assert epochs["epoch"].tolist() == [1, 2, 3]
-    best = epochs.set_index("epoch").loc[summary["best_epoch"]]
+    best = epochs.set_index("epoch").loc[summary["kept_epoch"]]
     assert best["error_rate"] == epochs["error_rate"].min()
     assert best["error_rate"] == pytest.approx(summary["error_rate"], abs=1e-6)
     assert best["valid_loss"] == pytest.approx(summary["valid_loss"], rel=1e-4)

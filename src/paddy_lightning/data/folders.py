@@ -125,8 +125,8 @@ def _read_trees(
     if valid is None and test is not None and test.classes & train.classes:
         valid, test = test, None
         remarks.append(
-            f"{valid.path}/ validates, for want of valid/: it chooses the best epoch, so its error"
-            " is no longer that of a test"
+            f"{valid.path}/ validates, for want of valid/: what is chosen by its error makes that"
+            " no test's any longer"
         )
     parts = [
         (tree.side != TRAIN, _by_class(_within(found, tree.path), [], f"{tree.path}/"))

@@ -125,7 +125,7 @@ def closing_line(summary: Summary) -> str:
     on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
     return (
         f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
-        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['best_epoch']},"
+        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['kept_epoch']},"
         f" {WHY_KEPT[summary['keep']]});"
         f" everything is in {summary['run_dir']}{on}"
     )

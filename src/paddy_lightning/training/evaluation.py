@@ -44,7 +44,7 @@ def evaluate_best(
     views = predict_views(module, datamodule, precision, device)
     class_names = checkpoint["hyper_parameters"]["class_names"]
     found = evaluate(table[table["is_valid"]], views, class_names, tta, run_dir)
-    return found | {"best_epoch": checkpoint["epoch"] + 1}
+    return found | {"kept_epoch": checkpoint["epoch"] + 1}
 
 
 def evaluate(

@@ -147,7 +147,7 @@ class RunLog(pl.Callback):
 
     def _what_diverged(self, trainer: pl.Trainer, step: int, loss: float) -> str:
         digits = "" if trainer.precision == "32-true" else ", or with precision=32-true,"
-        told = f" (start={self.run_dir} takes its best epoch along)"
+        told = f" (start={self.run_dir} takes what it kept along)"
         best = told if self.epochs and trainer.is_global_zero else ""
         return (
             f"the loss is {loss} at step {step} (epoch {trainer.current_epoch + 1}): a new run"

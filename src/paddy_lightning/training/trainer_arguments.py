@@ -21,7 +21,7 @@ REFUSED = {  # argument -> what to use for it
     "check_val_every_n_epoch": "nothing: every epoch validates, and the best one is kept",
     "default_root_dir": "hydra.run.dir=",
     "enable_autolog_hparams": "nothing: a run always logs its knobs",
-    "enable_checkpointing": "nothing: a run always keeps its best epoch and its last",
+    "enable_checkpointing": "nothing: a run always keeps an epoch, as keep= says, and its last",
     "fast_dev_run": "trainer.limit_train_batches= and epochs=1",
     "limit_predict_batches": "images= of paddy predict",
     "limit_test_batches": "trainer.limit_val_batches=",
