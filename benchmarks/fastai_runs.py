@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 16,
     "seed": 0,
     "fold": 0,
+    "weights": "pretrained",
 }
 
 
@@ -72,7 +73,7 @@ def fine_tune(config: TrainConfig, out: Path) -> None:
     found["tta_error_rate"] = float((augmented.argmax(1) != truth).float().mean())
     num_valid = int(table["is_valid"].sum())
     counts = {"num_train": len(table) - num_valid, "num_valid": num_valid}
-    told = plain(replace(config, arch=f"{config.arch} (fastai)"))
+    told = plain(replace(config, arch=f"{config.arch} (fastai)", tta=True))
     (out / "config.yaml").write_text(yaml.safe_dump(told))
     write_json(
         out / "summary.json", {"status": "done", "seconds": round(seconds, 1)} | found | counts

@@ -59,7 +59,11 @@ class TrainConfig:
     freeze_epochs: int = knob(1, "epochs before those with only head and normalisation training")
     schedule: Schedule = knob(Schedule.fine_tune, "fastai's fine_tune, or fit_one_cycle (twice)")
     lr: Any = knob(2e-3, "base learning rate, or find: the finder's valley")
-    lr_mult: float = knob(10.0, "the head's rate over the body's in fine_tune's unfrozen epochs")
+    lr_mult: float | None = knob(
+        None,
+        "in fine_tune's unfrozen epochs, the head's rate over the body's; fastai's is 100; null: 3"
+        " for bodies with batch normalisation, 10 for others",
+    )
     layer_decay: float = knob(1.0, "a body's layer trains at this share of the next one's rate")
     unfrozen_lr: float | None = knob(None, "peak of one_cycle's unfrozen epochs; null: lr")
     bn: Norm = knob(Norm.train, "the body's normalisation layers in the frozen epochs")

@@ -14,7 +14,7 @@ from torch import nn
 from paddy_lightning.errors import UserError
 from paddy_lightning.network import weights
 from paddy_lightning.network.model import build_model, require_pretrained, resolve_arch
-from paddy_lightning.network.param_groups import param_groups, set_frozen
+from paddy_lightning.network.param_groups import default_lr_mult, param_groups, set_frozen
 from paddy_lightning.network.weights import PACKAGED, packaged_weights
 
 ARCHS = (
@@ -279,3 +279,11 @@ def test_weights_that_are_not_of_the_hub_are_kept_by_torch(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / name).write_bytes(b"")
     require_pretrained("gcvit_xxtiny")
+
+
+@pytest.mark.parametrize(
+    ("arch", "lr_mult"),
+    [("resnet10t", 3.0), ("tf_efficientnet_lite0.in1k", 3.0), ("convnext_atto", 10.0)],
+)
+def test_a_body_with_batch_normalisation_trains_faster(arch: str, lr_mult: float) -> None:
+    assert default_lr_mult(arch) == lr_mult

@@ -23,7 +23,7 @@ from paddy_lightning.training.targets import class_weights
 from paddy_lightning.training.train import train
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "lr_mult": {"lr_mult": 3.0},
+    "lr_mult": {"lr_mult": 30.0},
     "layer_decay": {"lr_mult": 1.0, "layer_decay": 0.5},
     "bn": {"bn": "freeze"},
     "weight_decay": {"weight_decay": 0.5},

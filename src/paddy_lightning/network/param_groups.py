@@ -1,12 +1,16 @@
 """Which parameters train, at what share of the rate, and which of them decay."""
 
+from functools import cache
 from typing import Any
 
+import timm
+import torch
 from timm.models import group_parameters
 from torch import nn
 
 from paddy_lightning.choices import Norm
 from paddy_lightning.errors import UserError
+from paddy_lightning.network.model import resolve_arch
 
 # What trains on in a frozen body and is not decayed; with their subclasses, and no GroupNorm.
 NORMALISATION = (
@@ -14,6 +18,24 @@ NORMALISATION = (
     nn.modules.instancenorm._InstanceNorm,
     nn.LayerNorm,
 )
+
+# The head's rate over the body's: for bodies with batch normalisation as docs/defaults.md has it
+# measured. Others are usually fine-tuned at lower rates: at our default lr=2e-3, whose half is the
+# second peak, 10 gives the 1e-4 that AutoGluon has for all pictures.
+BATCH_NORM_MULT, OTHER_MULT = 3.0, 10.0
+
+
+@cache
+def default_lr_mult(arch: str) -> float:
+    """The head's rate over the body's that suits an arch, in fastai's ``fine_tune``.
+
+    Raises:
+        UserError: timm has no such arch.
+    """
+    with torch.device("meta"):  # its modules alone, no weights
+        body = timm.create_model(resolve_arch(arch)[0], num_classes=0)
+    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in body.modules())
+    return BATCH_NORM_MULT if batch_norm else OTHER_MULT
 
 
 def param_groups(

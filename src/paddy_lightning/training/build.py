@@ -31,6 +31,7 @@ from paddy_lightning.data.workers import cores_to_use, default_num_workers, fitt
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import Network, build_model, resolve_arch
+from paddy_lightning.network.param_groups import default_lr_mult
 from paddy_lightning.prediction.views import TTA_VIEWS
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, presize_of
 from paddy_lightning.runs.trainer import lightning_trainer, usable_precision
@@ -199,7 +200,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     """The schedule that the knobs ask for."""
     match config.schedule:
         case Schedule.fine_tune:
-            return fine_tune(config.epochs, config.lr, config.freeze_epochs, config.lr_mult)
+            mult = default_lr_mult(config.arch) if config.lr_mult is None else config.lr_mult
+            return fine_tune(config.epochs, config.lr, config.freeze_epochs, mult)
         case Schedule.one_cycle:
             return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
         case _:
