@@ -6,6 +6,7 @@ import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +14,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks import bean, gpu, results, wheels
+from benchmarks import bean, gpu, kept_epoch, results, wheels
 from benchmarks import pictures as drawn
 from benchmarks.paired import Other, alone, in_turn
 
@@ -135,3 +136,15 @@ def test_the_photos_of_the_comparison_are_found_by_content(photos: Path, tmp_pat
 def test_a_photo_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="390 of the photos are not there, such as angular_leaf"):
         bean.pick(tmp_path, tmp_path / "bean")
+
+
+def test_the_kept_epoch_is_judged_by_pictures_that_did_not_choose() -> None:
+    # Of 40 pictures every epoch gets half right, by chance: the lowest error chosen is no better
+    # elsewhere; but losses fall, so that the lowest is the last.
+    rng = np.random.default_rng(0)
+    wrong = rng.random((9, 40)) < 0.5
+    losses = np.linspace(2, 1, 9)[:, None].repeat(40, axis=1)
+    found = kept_epoch.judged(losses, wrong, rng).groupby("keep").mean()
+    assert found.loc["error", "error"] > wrong.mean(1).min()
+    assert (found.loc["loss"] == found.loc["last"]).all() and found.loc["last", "loss"] == 1
+    assert found.loc["last", "error"] == pytest.approx(wrong[-1].mean(), abs=0.02)

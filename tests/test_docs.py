@@ -40,7 +40,7 @@ from paddy_lightning.training.check import check
 PAGES = read_pages()
 SETUP = (
     *("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter "),
-    *("git clone ", "python -m benchmarks.bean "),  # test_benchmarks.py
+    *("git clone ", "python -m benchmarks.", "python -c "),  # test_benchmarks.py
     *("torchrun ", "srun "),  # test_ranks.py
     *("pip download ", "pip wheel ", "git archive ", "!", "%pip "),  # for a Kaggle notebook
 )

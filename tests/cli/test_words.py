@@ -44,6 +44,7 @@ def test_all_that_hold_text_are_known() -> None:
         "data.csv",
         "weights",
         "start",
+        "soft_labels",
         "cache",
         "resume",
         "ckpt",
