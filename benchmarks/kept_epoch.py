@@ -36,6 +36,7 @@ KNOBS: dict[str, Any] = {
     "size": 128,
     "epochs": 10,
     "lr": 1e-2,
+    "lr_mult": 10.0,
     "batch_size": 16,
     "num_workers": 0,
 }
