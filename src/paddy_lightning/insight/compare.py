@@ -76,6 +76,18 @@ def find_runs(folder: Path) -> list[Path]:
     return found
 
 
+def named_runs(runs: Any) -> list[Path]:
+    """All run folders that ``runs=`` names, a folder or a list of them.
+
+    Raises:
+        UserError: Nothing is named, or there are none.
+    """
+    if not runs:
+        raise UserError("say which runs, with runs=SWEEP_FOLDER or runs=[RUN,RUN]")
+    names = runs if isinstance(runs, list) else [runs]
+    return [folder for name in names for folder in find_runs(Path(str(name)))]
+
+
 def compare(folders: list[Path]) -> Comparison:
     """Compare runs by their folders alone; a folder that is named twice counts once."""
     folders = list({folder.resolve(): folder for folder in folders}.values())

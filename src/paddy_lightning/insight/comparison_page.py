@@ -9,8 +9,7 @@ import pandas as pd
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.config import CompareConfig
 from paddy_lightning.csv_tables import write_table
-from paddy_lightning.errors import UserError
-from paddy_lightning.insight.compare import Comparison, compare, find_runs
+from paddy_lightning.insight.compare import Comparison, compare, named_runs
 from paddy_lightning.lettering import legible, lettering, printable
 from paddy_lightning.runs.summary import FINISHED
 
@@ -42,11 +41,8 @@ def run_compare(config: CompareConfig, run_dir: Path) -> None:
     Raises:
         UserError: No runs there.
     """
-    if not config.runs:
-        raise UserError("say which runs, with runs=SWEEP_FOLDER or runs=[RUN,RUN]")
-    named = config.runs if isinstance(config.runs, list) else [config.runs]
-    folders = [folder for name in named for folder in find_runs(Path(str(name)))]
-    write_comparison(compare(folders), Path(config.output) if config.output else run_dir)
+    found = compare(named_runs(config.runs))
+    write_comparison(found, Path(config.output) if config.output else run_dir)
 
 
 def write_comparison(found: Comparison, folder: Path) -> None:

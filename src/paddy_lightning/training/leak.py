@@ -34,8 +34,9 @@ def refuse_leak(config: TrainConfig, data: DataSet, table: pd.DataFrame) -> None
     valid = table.loc[table["is_valid"], "file"]
     leaked = int(trained_on(folder, facts, ToPredict(data.root, valid, None)).sum())
     same_place = facts["data"] == plain(data.config)
-    theirs, ours = facts.get("config", {}), plain(config)
-    otherwise = [f"{name}={theirs[name]}" for name in SPLIT if theirs.get(name) != ours[name]]
+    ours = plain(config)
+    theirs = ours | facts.get("config", {})
+    otherwise = [f"{name}={theirs[name]}" for name in SPLIT if theirs[name] != ours[name]]
     as_then = f" (it had {' '.join(otherwise)})" if otherwise else ""
     told = f"start={start}: was trained on {leaked} of the {len(valid)} pictures that validate here"
     if leaked and same_place:

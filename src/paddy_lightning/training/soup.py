@@ -21,7 +21,7 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
 from paddy_lightning.errors import UserError
-from paddy_lightning.insight.compare import find_runs
+from paddy_lightning.insight.compare import named_runs
 from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.run_folder import new_run_folder, read_config, save_config, short_names
@@ -44,11 +44,8 @@ def run_soup(config: SoupConfig, run_dir: Path) -> None:
     Raises:
         UserError: As ``soup``.
     """
-    if not config.runs:
-        raise UserError("say which runs, with runs=SWEEP_FOLDER or runs=[RUN,RUN]")
-    named = config.runs if isinstance(config.runs, list) else [config.runs]
-    folders = [folder for name in named for folder in find_runs(Path(str(name)))]
-    soup(list(dict.fromkeys(folder.resolve() for folder in folders)), run_dir)
+    folders = [folder.resolve() for folder in named_runs(config.runs)]
+    soup(list(dict.fromkeys(folders)), run_dir)
 
 
 @left_as_found()
@@ -83,17 +80,9 @@ def soup(runs: Sequence[str | Path], run_dir: str | Path | None = None) -> Summa
         write_table(folder / "pictures.csv", table)
         first: Summary = {"run_dir": str(folder), "arch": facts["arch"], "versions": versions()}
         with summarised(folder, first | {"status": "running"}) as summary:
-            names = short_names(folders)
-            best: Summary = {}
-            for number in sorted(errors, key=errors.__getitem__):
-                error_rate = pot.taste(checkpoints[number]["state_dict"])
-                helps = not best or error_rate <= best["error_rate"]
-                told = "kept" if helps else "left out"
-                log.info("%s: error rate %.4f with it, %s", names[number], error_rate, told)
-                if helps:
-                    members = [*best.get("members", []), str(folders[number])]
-                    best = pot.keep() | {"members": members}
-            summary |= best | {"member_error_rate": min(errors.values())}
+            order = sorted(errors, key=errors.__getitem__)
+            weights = {folders[n]: checkpoints[n]["state_dict"] for n in order}
+            summary |= cook(pot, weights) | {"member_error_rate": min(errors.values())}
             write_json(folder / "summary.json", summary)
         log.info(
             "%d of %d runs: error rate %.4f, the best of them alone %.4f, on the pictures by which"
@@ -102,6 +91,21 @@ def soup(runs: Sequence[str | Path], run_dir: str | Path | None = None) -> Summa
             *(summary["member_error_rate"], folder),
         )
     return summary
+
+
+def cook(pot: "Pot", weights: dict[Path, StateDict]) -> Summary:
+    """Taste one member after the other, and keep those that add no error; the last kept soup's."""
+    best: Summary = {}
+    names = short_names(list(weights))
+    for name, (folder, state_dict) in zip(names, weights.items(), strict=True):
+        error_rate = pot.taste(state_dict)
+        helps = not best or error_rate <= best["error_rate"]
+        log.info(
+            "%s: error rate %.4f with it, %s", name, error_rate, "kept" if helps else "left out"
+        )
+        if helps:
+            best = pot.keep() | {"members": [*best.get("members", []), str(folder)]}
+    return best
 
 
 class Pot:
