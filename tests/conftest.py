@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -22,6 +23,8 @@ from hypothesis import settings
 from kaggle_server import Kaggle, serve
 from PIL import Image
 
+from paddy_lightning.data.room import KEPT_FREE
+
 ROOT = Path(__file__).parents[1]
 PADDY = (sys.executable, "-m", "paddy_lightning")
 settings.register_profile("same", deadline=None, derandomize=True, max_examples=60)
@@ -29,6 +32,18 @@ settings.register_profile("fresh", deadline=None, max_examples=200)  # make slow
 settings.load_profile(os.environ.get("PADDY_EXAMPLES", "same"))
 forks.install()
 SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
+
+
+def pytest_sessionstart() -> None:
+    """Say at once what dozens of tests would fail for."""
+    place = Path(tempfile.gettempdir())
+    disk = shutil.disk_usage(place)
+    if disk.free < KEPT_FREE * disk.total + 2**30:
+        pytest.exit(
+            f"{place}: {disk.free / 2**30:.0f} of {disk.total / 2**30:.0f} GiB are free; caches,"
+            f" and so the tests, want {KEPT_FREE:.0%} and a GiB",
+            returncode=1,
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)
