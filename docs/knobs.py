@@ -8,9 +8,9 @@ from paddy_lightning.config import TrainConfig
 
 HEAD = """# Knobs
 
-Made from `config.py` by `make docs`; the same as `--help` says. On the command line `name=value`,
-in Python the fields of the dataclass. An unknown name or a wrong value is refused before anything
-runs.
+Made from `config.py` and `command_configs.py` by `make docs`; the same as `--help` says. On the
+command line `name=value`, in Python the fields of the dataclass. An unknown name or a wrong value
+is refused before anything runs.
 """
 GROUPS = """
 ## Several at once

@@ -164,7 +164,7 @@ def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has predicted the test pictures."""
     from small import small
 
-    from paddy_lightning.config import PredictConfig
+    from paddy_lightning.command_configs import PredictConfig
     from paddy_lightning.prediction.predict import run_predict
     from paddy_lightning.training.train import train
 

@@ -5,13 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paddy_lightning.choices import DataConfig, Resize, Tta
-from paddy_lightning.config import (
-    DownloadConfig,
-    PredictConfig,
-    SubmitConfig,
-    TrainConfig,
-    plain,
-)
+from paddy_lightning.command_configs import DownloadConfig, PredictConfig, SubmitConfig
+from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import read_size
 

@@ -33,7 +33,8 @@ from paddy_lightning.cli.commands import COMMANDS
 from paddy_lightning.cli.help import CONF
 from paddy_lightning.cli.schemas import register_schemas
 from paddy_lightning.cli.words import in_one, quote_value
-from paddy_lightning.config import ProbeConfig, TrainConfig
+from paddy_lightning.command_configs import ProbeConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.runs import summary
 from paddy_lightning.training.check import check
 

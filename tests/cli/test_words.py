@@ -27,7 +27,8 @@ from paddy_lightning.cli.words import (
     texts,
     value_of,
 )
-from paddy_lightning.config import PredictConfig, ProbeConfig, SubmitConfig, TrainConfig
+from paddy_lightning.command_configs import PredictConfig, ProbeConfig, SubmitConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import PATH, TEXT, read_path
 

@@ -14,7 +14,7 @@ from odd_names import ANY_NAME, NAMES
 from small import small
 
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import PredictConfig
+from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.csv_tables import read_table, write_table
 from paddy_lightning.data.augment import kornia_augmentations
 from paddy_lightning.data.listing import list_images

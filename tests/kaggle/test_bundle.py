@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pages import NOTEBOOK
 
-from paddy_lightning.config import BundleConfig
+from paddy_lightning.command_configs import BundleConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle.bundle import CELLS, LACKING, run_bundle
 from paddy_lightning.kaggle.wheels import pack_wheel

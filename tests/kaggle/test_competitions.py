@@ -7,7 +7,7 @@ import pytest
 from small import small
 
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import SubmitConfig
+from paddy_lightning.command_configs import SubmitConfig
 from paddy_lightning.data import table
 from paddy_lightning.data.table import kaggle_folders, open_data
 from paddy_lightning.errors import UserError

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import DownloadConfig
+from paddy_lightning.command_configs import DownloadConfig
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle import download

@@ -11,7 +11,8 @@ import pytest
 from small import small
 
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import PredictConfig, plain
+from paddy_lightning.command_configs import PredictConfig
+from paddy_lightning.config import plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.interpret import interpret
 from paddy_lightning.prediction.images import ToPredict, find_images, trained_on

@@ -15,7 +15,8 @@ import torch
 from small import small
 
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import ProbeConfig, TrainConfig
+from paddy_lightning.command_configs import ProbeConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import build_model

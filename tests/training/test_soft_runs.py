@@ -16,7 +16,8 @@ from test_resume import assert_equal_weights, stop_after_an_epoch
 from torch import Tensor, nn
 
 from paddy_lightning.choices import Split
-from paddy_lightning.config import SurveyConfig, TrainConfig, plain
+from paddy_lightning.command_configs import SurveyConfig
+from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.soft_targets import SoftBatch
 from paddy_lightning.errors import UserError

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paddy_lightning.config import (
+from paddy_lightning.command_configs import (
     BundleConfig,
     CompareConfig,
     DownloadConfig,
@@ -19,8 +19,8 @@ from paddy_lightning.config import (
     SoupConfig,
     SubmitConfig,
     SurveyConfig,
-    TrainConfig,
 )
+from paddy_lightning.config import TrainConfig
 
 
 class Command(NamedTuple):

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paddy_lightning.cli.hydra_errors import no_such_knob
 from paddy_lightning.cli.words import as_typed
-from paddy_lightning.config import CONFIGS, TrainConfig
+from paddy_lightning.command_configs import CONFIGS
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import every_knob
 

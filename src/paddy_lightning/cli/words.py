@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Quote, QuotedString, ValueType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from paddy_lightning.config import CONFIGS
+from paddy_lightning.command_configs import CONFIGS
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import PATH, SEVERAL, TEXT, every_knob, read_path
 

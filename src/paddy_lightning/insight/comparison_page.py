@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from paddy_lightning.atomic import written_whole
-from paddy_lightning.config import CompareConfig
+from paddy_lightning.command_configs import CompareConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.insight.compare import Comparison, compare, named_runs
 from paddy_lightning.lettering import legible, lettering, printable

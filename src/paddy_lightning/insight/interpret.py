@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from paddy_lightning.atomic import write_json, written_whole
-from paddy_lightning.config import InterpretConfig
+from paddy_lightning.command_configs import InterpretConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.advice import advice

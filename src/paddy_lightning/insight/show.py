@@ -18,7 +18,8 @@ from torchvision.utils import make_grid
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.choices import Resize
-from paddy_lightning.config import SurveyConfig, TrainConfig
+from paddy_lightning.command_configs import SurveyConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.augment import Augment, kornia_augmentations
 from paddy_lightning.data.datamodule import EpochSampler
 from paddy_lightning.data.formats import opened

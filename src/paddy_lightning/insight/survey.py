@@ -15,7 +15,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from paddy_lightning.config import SurveyConfig, check_counts, check_split
+from paddy_lightning.command_configs import SurveyConfig
+from paddy_lightning.config import check_counts, check_split
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.equal_files import equal_files
 from paddy_lightning.data.formats import VARIANTS, opened, suffixes

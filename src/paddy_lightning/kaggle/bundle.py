@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paddy_lightning.atomic import write_json, written_whole
-from paddy_lightning.config import BundleConfig
+from paddy_lightning.command_configs import BundleConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle.wheels import OWN, pack_wheel
 from paddy_lightning.prediction.ensemble import check_members

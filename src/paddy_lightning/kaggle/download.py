@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from paddy_lightning.atomic import replace
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import DownloadConfig
+from paddy_lightning.command_configs import DownloadConfig
 from paddy_lightning.csv_tables import read_table
 from paddy_lightning.data.listing import list_images
 from paddy_lightning.data.table import KAGGLE_PLACES, DataSet, describe, open_data

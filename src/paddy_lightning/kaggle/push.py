@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paddy_lightning.choices import Source
-from paddy_lightning.config import PushConfig
+from paddy_lightning.command_configs import PushConfig
 from paddy_lightning.errors import UserError
 from paddy_lightning.kaggle.api import POLL, check_name, kaggle_api, upload
 from paddy_lightning.kaggle.bundle import NOTEBOOK

@@ -10,7 +10,7 @@ from typing import Any
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import DataConfig, Source
-from paddy_lightning.config import SubmitConfig
+from paddy_lightning.command_configs import SubmitConfig
 from paddy_lightning.csv_tables import read_table
 from paddy_lightning.data.table import KAGGLE_PLACES, DataSet, kaggle_folders, open_data
 from paddy_lightning.errors import UserError

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
 from paddy_lightning.choices import Size, Tta
-from paddy_lightning.config import PredictConfig, check_counts
+from paddy_lightning.command_configs import PredictConfig
+from paddy_lightning.config import check_counts
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.broken import find_broken
 from paddy_lightning.data.datamodule import PaddyDataModule

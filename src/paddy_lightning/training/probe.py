@@ -18,7 +18,8 @@ import pytorch_lightning as pl
 import torch
 
 from paddy_lightning.atomic import written_whole
-from paddy_lightning.config import ProbeConfig, TrainConfig
+from paddy_lightning.command_configs import ProbeConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.split import fold_rows, groups_of
 from paddy_lightning.data.table import DataSet, describe, open_data

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.config import SoupConfig, TrainConfig
+from paddy_lightning.command_configs import SoupConfig
+from paddy_lightning.config import TrainConfig
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
