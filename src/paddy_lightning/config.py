@@ -58,6 +58,7 @@ class TrainConfig:
     unfrozen_lr: float | None = knob(None, "peak of one_cycle's unfrozen epochs; null: lr")
     bn: Norm = knob(Norm.train, "the body's normalisation layers in the frozen epochs")
     weight_decay: float = knob(0.01, "AdamW's; none on biases and normalisation layers")
+    drop_rate: float = knob(0.5, "dropout before the last layer, [0, 1); half of it a layer before")
     label_smoothing: float = knob(0.0, "share of a label's weight that goes to all classes, [0, 1)")
     class_weights: ClassWeights = knob(
         ClassWeights.none, "in the loss: all alike, by 1 / a class's pictures, or by its root"

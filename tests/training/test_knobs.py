@@ -27,6 +27,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "layer_decay": {"lr_mult": 1.0, "layer_decay": 0.5},
     "bn": {"bn": "freeze"},
     "weight_decay": {"weight_decay": 0.5},
+    "drop_rate": {"drop_rate": 0.25},
     "label_smoothing": {"label_smoothing": 0.2},
     "class_weights": {"class_weights": "balanced"},
     "mixup": {"mixup": 0.4},
@@ -83,6 +84,7 @@ def test_a_checkpoint_from_before_these_knobs_is_read(stripes: Path, tmp_path: P
     ("change", "said"),
     [
         ({"lr_mult": 0.0}, r"lr_mult=0\.0: must be above 0"),
+        ({"drop_rate": 1.0}, r"drop_rate=1\.0: must be at least 0, below 1"),
         ({"lr_mult": 3.0, "schedule": "one_cycle"}, "goes with schedule=fine_tune only"),
         ({"layer_decay": 1.5}, r"layer_decay=1\.5: must be above 0 and at most 1"),
         ({"weight_decay": -1.0}, r"weight_decay=-1\.0: must be at least 0"),

@@ -27,6 +27,7 @@ from paddy_lightning.network.weights import (
 )
 
 HEAD_WIDTH = 512
+DROP_RATE = 0.5  # fastai's
 # Of timm's create_model: what other knobs say, and what could load a file that nobody named.
 OURS = {
     *("num_classes", "in_chans", "img_size", "pretrained", "pretrained_cfg", "checkpoint_path"),
@@ -40,20 +41,21 @@ class Network(nn.Module):
     Args:
         body: A timm model built with ``num_classes=0``.
         num_classes: How many logits.
+        drop_rate: Of the head: see ``make_head``.
 
     Attributes:
         mean: Of the pictures the body was trained on, a number a channel, in [0, 1] units.
         std: Likewise.
     """
 
-    def __init__(self, body: nn.Module, num_classes: int) -> None:
+    def __init__(self, body: nn.Module, num_classes: int, drop_rate: float = DROP_RATE) -> None:
         super().__init__()
         config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]
         self.body = body
         self.pools_itself = config.get("pool_size") is None  # such as a ViT
         self.channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"  # such as a Swin
         width: int = body.head_hidden_size if self.pools_itself else body.num_features  # type: ignore[assignment]
-        self.head = make_head(width, num_classes, pool=not self.pools_itself)
+        self.head = make_head(width, num_classes, not self.pools_itself, drop_rate)
         self.mean, self.std = [float(m) for m in config["mean"]], [float(s) for s in config["std"]]
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -69,13 +71,16 @@ class Network(nn.Module):
         return self.head[:first], self.head[first:]
 
 
-def make_head(width: int, num_classes: int, pool: bool) -> nn.Sequential:
+def make_head(
+    width: int, num_classes: int, pool: bool, drop_rate: float = DROP_RATE
+) -> nn.Sequential:
     """fastai's head: [average and max pool,] then twice BatchNorm, Dropout, Linear.
 
     Args:
         width: Channels of the map, or features where the body pools itself.
         num_classes: Outputs.
         pool: Whether the input is a map [B, width, h, w] and not features [B, width].
+        drop_rate: Of the second dropout, [0, 1); half of it of the first, as in fastai.
     """
     pooling = [SelectAdaptivePool2d(pool_type="catavgmax"), nn.Flatten()] if pool else []
     width = 2 * width if pool else width
@@ -85,8 +90,8 @@ def make_head(width: int, num_classes: int, pool: bool) -> nn.Sequential:
         nn.init.kaiming_normal_(linear.weight)
     return nn.Sequential(
         *pooling,
-        *(nn.BatchNorm1d(width), nn.Dropout(0.25), first, nn.ReLU(inplace=True)),
-        *(nn.BatchNorm1d(HEAD_WIDTH), nn.Dropout(0.5), last),
+        *(nn.BatchNorm1d(width), nn.Dropout(drop_rate / 2), first, nn.ReLU(inplace=True)),
+        *(nn.BatchNorm1d(HEAD_WIDTH), nn.Dropout(drop_rate), last),
     )
 
 
@@ -96,6 +101,7 @@ def build_model(
     weights: str = "pretrained",
     size: Size = (128, 128),
     arch_args: dict[str, Any] | None = None,
+    drop_rate: float = DROP_RATE,
 ) -> Network:
     """A network ready for fine-tuning.
 
@@ -105,6 +111,7 @@ def build_model(
         weights: ``pretrained``, ``none`` (random), or a file with timm's names.
         size: ``(height, width)`` of the pictures, for archs that are built for one size.
         arch_args: More arguments of the timm model, such as ``drop_path_rate``.
+        drop_rate: Of the head: see ``make_head``.
 
     Raises:
         UserError: Unknown arch, an argument or a size it cannot take, or weights that are not
@@ -120,7 +127,7 @@ def build_model(
     try:
         body = timm.create_model(arch, **arguments)
         body.pretrained_cfg.pop("state_dict", None)  # loaded, and as large as the network
-        network = Network(body, num_classes).eval()
+        network = Network(body, num_classes, drop_rate).eval()
         with torch.no_grad():
             network(torch.zeros(1, 3, *size))  # a size that does not fit shows only here
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:

@@ -74,7 +74,9 @@ def build(
     targets = targets_of(config, table, class_names)
     pl.seed_everything(config.seed, verbose=False)
     weights = "none" if from_last or config.start else config.weights
-    model = build_model(config.arch, len(class_names), weights, config.size, config.arch_args)
+    model = build_model(
+        config.arch, len(class_names), weights, config.size, config.arch_args, config.drop_rate
+    )
     facts = checkpoint_facts(config, data, class_names, model)
     module = kind(
         model,

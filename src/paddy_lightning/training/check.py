@@ -56,8 +56,10 @@ def _check_rates(config: TrainConfig) -> None:
         raise UserError(f"layer_decay={config.layer_decay}: must be above 0 and at most 1")
     if not 0 <= config.weight_decay < float("inf"):
         raise UserError(f"weight_decay={config.weight_decay}: must be at least 0, such as 0.01")
-    if not 0 <= config.label_smoothing < 1:
-        raise UserError(f"label_smoothing={config.label_smoothing}: must be at least 0, below 1")
+    for name in ("drop_rate", "label_smoothing"):
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise UserError(f"{name}={value}: must be at least 0, below 1")
 
 
 def _check_augment(config: TrainConfig) -> None:
