@@ -87,6 +87,17 @@ class InterpretConfig:
 
 
 @dataclass
+class ExportConfig:
+    """All that ``paddy export`` can be told."""
+
+    run: str | None = knob(None, "the folder of a finished run (required)", PATH)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+@dataclass
 class SoupConfig:
     """All that ``paddy soup`` can be told."""
 
@@ -171,5 +182,5 @@ class PushConfig:
 
 CONFIGS = (
     *(TrainConfig, SurveyConfig, ProbeConfig, PredictConfig, InterpretConfig, CompareConfig),
-    *(SoupConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
+    *(SoupConfig, ExportConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
 )

@@ -12,6 +12,7 @@ from paddy_lightning.command_configs import (
     BundleConfig,
     CompareConfig,
     DownloadConfig,
+    ExportConfig,
     InterpretConfig,
     PredictConfig,
     ProbeConfig,
@@ -125,6 +126,13 @@ def predict(config: PredictConfig, run_dir: Path) -> None:
     run_predict(config)
 
 
+def export(config: ExportConfig, run_dir: Path) -> None:
+    """Write the ONNX file into the run folder, once it has said what the checkpoint says."""
+    from paddy_lightning.export.export import run_export
+
+    run_export(config)
+
+
 def submit(config: SubmitConfig, run_dir: Path) -> None:
     """Check, ask, send, and write the score into the run."""
     from paddy_lightning.kaggle.submit import run_submit
@@ -160,6 +168,9 @@ COMMANDS = {  # in the order of a day
     "compare": Command("lay runs side by side, with tests in pairs", CompareConfig, compare),
     "soup": Command("average the weights of runs that began with one start=", SoupConfig, soup),
     "predict": Command("predict pictures, and write the submission", PredictConfig, predict),
+    "export": Command(
+        "write a run as one ONNX file, for use without torch, and prove it", ExportConfig, export
+    ),
     "submit": Command("send a submission to Kaggle, and wait for its score", SubmitConfig, submit),
     "bundle": Command(
         "pack a run and what it needs, for a notebook without internet", BundleConfig, bundle

@@ -1,0 +1,118 @@
+"""A checkpoint -> one ONNX file, with all that one must know to use it."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paddy_lightning import __version__
+from paddy_lightning.errors import UserError
+from paddy_lightning.export.graph import Graph
+from paddy_lightning.network.model import resolve_arch
+from paddy_lightning.runs.trained import load_module
+from paddy_lightning.runtime.model import ACTIVATION, PICTURES, PROBABILITIES, SCHEMA, TEXTS
+
+OPSET = 18  # what the exporter itself speaks; later ones it would convert to
+LARGEST = 2**31 - 2**27  # bytes of weights in one file, with room for the rest
+TALKERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+def temperature_of(facts: dict[str, Any]) -> float:
+    """By which the logits of a network are divided; 1 where nothing was fitted."""
+    return float(facts.get("temperature", 1))
+
+
+def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write the graph of a checkpoint, and its metadata, as one file.
+
+    Raises:
+        UserError: The arch cannot be exported, is too large for one file, or the packages that
+            export are not installed.
+    """
+    facts = checkpoint["hyper_parameters"]
+    network: Any = load_module(checkpoint).model.float().eval()
+    sizes = tuple(facts["presize"]), tuple(facts["size"])
+    graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts)).eval()
+    size = sum(tensor.nbytes for tensor in graph.state_dict().values())
+    if size > LARGEST:
+        raise UserError(
+            f"arch={facts['arch']}: its weights, {size / 1e9:.1f} GB, are more than one ONNX file"
+            " can hold"
+        )
+    outputs = [PROBABILITIES] if network.pools_itself else [PROBABILITIES, ACTIVATION]
+    # Of two pictures: with one, the exporter would take the batch for always one.
+    pictures = torch.zeros(2, *facts["presize"], 3, dtype=torch.uint8)
+    try:
+        with torch.no_grad(), _silence():
+            program = torch.onnx.export(
+                graph,
+                (pictures,),
+                input_names=[PICTURES],
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),
+                verbose=False,
+            )
+            assert program is not None
+            program.model.metadata_props.update(metadata(facts))
+            program.save(path, external_data=False)
+    except ImportError as error:  # torch asks for them by itself
+        raise UserError(
+            f"paddy export needs packages that are not installed ({error}): pip install onnx"
+            " onnxscript onnxruntime"
+        ) from error
+    except Exception as error:  # each stage of the exporter has errors of its own
+        raise UserError(
+            f"arch={facts['arch']}: cannot be exported to ONNX ({_reason(error)})"
+        ) from error
+
+
+def metadata(facts: dict[str, Any]) -> dict[str, str]:
+    """What a reader of the file must know, of a checkpoint's facts; JSON, but for plain words."""
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        "paddy_lightning": __version__,
+        "licence": licence_of(facts),
+        "temperature": temperature_of(facts),
+        **{key: facts[key] for key in ("arch", "class_names", "resize", "pad_mode", "draft")},
+        **{key: list(facts[key]) for key in ("presize", "size", "mean", "std")},
+    }
+    return {key: str(v) if key in TEXTS else json.dumps(v) for key, v in values.items()}
+
+
+def licence_of(facts: dict[str, Any]) -> str:
+    """Of the weights that the training started from: timm's word for it, "none" or "unknown"."""
+    told = facts.get("config", {})
+    if told.get("start") is None and told.get("weights") == "none":
+        return "none"
+    if told.get("start") is None and told.get("weights") not in (None, "pretrained"):
+        return "unknown"  # a file
+    return str(resolve_arch(facts["arch"])[1].license or "unknown")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """While torch's exporter would tell of its stages, and of what it deprecates in itself."""
+    levels = {name: logging.getLogger(name).level for name in TALKERS}
+    with warnings.catch_warnings(action="ignore"):
+        for name in TALKERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what lies at the bottom of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""What ``paddy export`` wrote, used without torch: onnxruntime, numpy and Pillow are enough."""

@@ -1,0 +1,105 @@
+"""A run as one ONNX file: the same answers, whatever the arch and the batch, or none at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from small import small
+
+from paddy_lightning.command_configs import ExportConfig
+from paddy_lightning.data.augment import Augment
+from paddy_lightning.errors import UserError
+from paddy_lightning.export.export import run_export
+from paddy_lightning.export.graph import Graph, resize_matrix
+from paddy_lightning.network.model import build_model
+from paddy_lightning.runtime.model import Model
+from paddy_lightning.training.train import train
+
+
+@pytest.fixture(scope="module")
+def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose pictures are padded, to be exported."""
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    train(small(stripes, arch="resnet10t", resize="pad", epochs=1), folder)
+    run_export(ExportConfig(str(folder)))
+    return folder
+
+
+def test_an_export_says_what_the_checkpoint_says_and_keeps_the_proof(run: Path) -> None:
+    proof = json.loads((run / "export" / "parity.json").read_text())
+    found = proof["forms"]["model.onnx"]
+    assert found["largest_difference"] < 1e-5 and found["labels_differ"] == 0
+    error_rate = json.loads((run / "summary.json").read_text())["error_rate"]
+    assert found["error_rate"] == pytest.approx(error_rate)
+    assert proof["pictures"] == 12 and {path.name for path in (run / "export").iterdir()} == {
+        *("model.onnx", "parity.json")
+    }
+
+
+def test_a_file_says_of_itself_what_a_reader_must_know(run: Path) -> None:
+    facts = Model(run / "export" / "model.onnx").facts
+    assert facts["class_names"] == ["across", "down", "slanted"]
+    assert (facts["presize"], facts["size"]) == ([48, 40], [40, 32])
+    assert (facts["resize"], facts["pad_mode"], facts["draft"]) == ("pad", "zeros", True)
+    assert facts["arch"] == "resnet10t.c3_in1k" and facts["licence"] == "none"
+    assert facts["temperature"] == 1 and len(facts["mean"]) == len(facts["std"]) == 3
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_batch_may_have_any_size(run: Path, batch: int) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), np.uint8)
+    model = Model(run / "export" / "model.onnx")
+    probabilities, activation = model.look(pictures[:batch])
+    assert probabilities.shape == (batch, 3) and activation.shape == (batch, 2, 1)
+    assert probabilities.dtype == activation.dtype == np.float32
+    assert np.abs(probabilities - model(pictures)[:batch]).max() < 1e-6
+    assert np.abs(probabilities.sum(1) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("presize", "size"),
+    [((48, 40), (40, 32)), ((480, 360), (128, 96)), ((100, 64), (128, 224)), ((67, 131), (31, 16))],
+)
+def test_two_matrices_are_the_warp(presize: tuple[int, int], size: tuple[int, int]) -> None:
+    network = build_model("resnet10t", 3, "none", (64, 64)).eval()
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+    graph = Graph(network, presize, size, mean, std)
+    pictures = torch.randint(0, 256, (2, *presize, 3), dtype=torch.uint8)
+    want = Augment(size, mean, std).plain(pictures)
+    assert (graph.seen(pictures) - want).abs().max() < 1e-5
+    assert (resize_matrix(presize[0], size[0]).sum(1) - 1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("arch", ["resnet10t", "test_convnext", "swin_tiny_patch4_window7_224"])
+def test_where_it_looked_is_grad_cam(arch: str) -> None:
+    torch.manual_seed(0)
+    network = build_model(arch, 3, "none", (64, 64)).eval()
+    for layer in network.head:  # as after some training
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            for values in (layer.weight, layer.bias, layer.running_mean):
+                torch.nn.init.normal_(values)  # type: ignore[arg-type]
+            layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    graph = Graph(network, (80, 80), (64, 64), network.mean, network.std)
+    pictures = torch.randint(0, 256, (4, 80, 80, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        probabilities, found = graph(pictures)
+        seen = graph.seen(pictures)
+    want = LayerGradCam(network, network.head[0]).attribute(
+        seen, probabilities.argmax(1), attribute_to_layer_input=True, relu_attributions=True
+    )[:, 0]
+    assert found.amax() > 0
+    assert (found - want / want.amax((1, 2), keepdim=True).clamp_min(1e-12)).abs().max() < 1e-4
+
+
+def test_a_body_that_pools_itself_says_no_more_than_its_answer(
+    stripes: Path, tmp_path: Path
+) -> None:
+    changes = {"arch": "test_vit", "size": (48, 32), "epochs": 1, "freeze_epochs": 0}
+    train(small(stripes, **changes), tmp_path / "run")
+    model = Model(run_export(ExportConfig(str(tmp_path / "run"))))
+    assert not model.tells_where
+    with pytest.raises(UserError, match="does not tell where it looks"):
+        model.look(np.zeros((1, 48, 40, 3), np.uint8))
