@@ -51,7 +51,7 @@ class TrainConfig:
     lr: Any = knob(2e-3, "base learning rate, or find: the finder's valley")
     lr_mult: float | None = knob(
         None,
-        "in fine_tune's unfrozen epochs, the head's rate over the body's; fastai's is 100; null: 3"
+        "in fine_tune's unfrozen epochs, the head's rate over the body's; fastai's is 100; null: 1"
         " for bodies with batch normalisation, 10 for others",
     )
     layer_decay: float = knob(1.0, "a body's layer trains at this share of the next one's rate")

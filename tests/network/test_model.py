@@ -283,7 +283,7 @@ def test_weights_that_are_not_of_the_hub_are_kept_by_torch(
 
 @pytest.mark.parametrize(
     ("arch", "lr_mult"),
-    [("resnet10t", 3.0), ("tf_efficientnet_lite0.in1k", 3.0), ("convnext_atto", 10.0)],
+    [("resnet10t", 1.0), ("tf_efficientnet_lite0.in1k", 1.0), ("convnext_atto", 10.0)],
 )
 def test_a_body_with_batch_normalisation_trains_faster(arch: str, lr_mult: float) -> None:
     assert default_lr_mult(arch) == lr_mult

@@ -22,7 +22,7 @@ NORMALISATION = (
 # The head's rate over the body's: for bodies with batch normalisation as docs/defaults.md has it
 # measured. Others are usually fine-tuned at lower rates: at our default lr=2e-3, whose half is the
 # second peak, 10 gives the 1e-4 that AutoGluon has for all pictures.
-BATCH_NORM_MULT, OTHER_MULT = 3.0, 10.0
+BATCH_NORM_MULT, OTHER_MULT = 1.0, 10.0
 
 
 @cache

@@ -49,7 +49,7 @@ def check(config: TrainConfig) -> None:
 def _check_rates(config: TrainConfig) -> None:
     """Refuse numbers that the optimizer or the loss cannot work with."""
     if config.lr_mult is not None and not 0 < config.lr_mult < float("inf"):
-        raise UserError(f"lr_mult={config.lr_mult}: must be above 0, such as 10 or 100")
+        raise UserError(f"lr_mult={config.lr_mult}: must be above 0, such as 1 or 100")
     if config.schedule is Schedule.one_cycle and config.lr_mult is not None:
         raise UserError(f"lr_mult={config.lr_mult}: goes with schedule=fine_tune only")
     if not 0 < config.layer_decay <= 1:
