@@ -174,6 +174,21 @@ def finished(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def exported(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of padded pictures that was exported; not to be changed."""
+    from small import small
+
+    from paddy_lightning.command_configs import ExportConfig
+    from paddy_lightning.export.export import run_export
+    from paddy_lightning.training.train import train
+
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    train(small(stripes, arch="resnet10t", resize="pad", epochs=1), folder)
+    run_export(ExportConfig(str(folder)))
+    return folder
+
+
 @pytest.fixture
 def run(finished: Path, desk: Desk, stripes: Path) -> Path:
     """The same, of the files that lie where it is downloaded to them."""

@@ -52,7 +52,9 @@ class ProbeConfig(TrainConfig):
 class PredictConfig:
     """All that ``paddy predict`` can be told."""
 
-    ckpt: Any = knob(None, "a run folder or a checkpoint file, or a list of them (required)", PATH)
+    ckpt: Any = knob(
+        None, "a run folder, a checkpoint or an exported file, or a list of them (required)", PATH
+    )
     ensemble_weights: list[float] | None = knob(None, "what each of several counts for; null: 1")
     images: str | None = knob(
         None, "a picture or a folder; null: the test set of the run's data", PATH

@@ -19,28 +19,19 @@ from paddy_lightning.runtime.model import Model
 from paddy_lightning.training.train import train
 
 
-@pytest.fixture(scope="module")
-def run(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose pictures are padded, to be exported."""
-    folder = tmp_path_factory.mktemp("exported") / "run"
-    train(small(stripes, arch="resnet10t", resize="pad", epochs=1), folder)
-    run_export(ExportConfig(str(folder)))
-    return folder
-
-
-def test_an_export_says_what_the_checkpoint_says_and_keeps_the_proof(run: Path) -> None:
-    proof = json.loads((run / "export" / "parity.json").read_text())
+def test_an_export_says_what_the_checkpoint_says_and_keeps_the_proof(exported: Path) -> None:
+    proof = json.loads((exported / "export" / "parity.json").read_text())
     found = proof["forms"]["model.onnx"]
     assert found["largest_difference"] < 1e-5 and found["labels_differ"] == 0
-    error_rate = json.loads((run / "summary.json").read_text())["error_rate"]
+    error_rate = json.loads((exported / "summary.json").read_text())["error_rate"]
     assert found["error_rate"] == pytest.approx(error_rate)
-    assert proof["pictures"] == 12 and {path.name for path in (run / "export").iterdir()} == {
+    assert proof["pictures"] == 12 and {path.name for path in (exported / "export").iterdir()} == {
         *("model.onnx", "parity.json")
     }
 
 
-def test_a_file_says_of_itself_what_a_reader_must_know(run: Path) -> None:
-    facts = Model(run / "export" / "model.onnx").facts
+def test_a_file_says_of_itself_what_a_reader_must_know(exported: Path) -> None:
+    facts = Model(exported / "export" / "model.onnx").facts
     assert facts["class_names"] == ["across", "down", "slanted"]
     assert (facts["presize"], facts["size"]) == ([48, 40], [40, 32])
     assert (facts["resize"], facts["pad_mode"], facts["draft"]) == ("pad", "zeros", True)
@@ -49,9 +40,9 @@ def test_a_file_says_of_itself_what_a_reader_must_know(run: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_a_batch_may_have_any_size(run: Path, batch: int) -> None:
+def test_a_batch_may_have_any_size(exported: Path, batch: int) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), np.uint8)
-    model = Model(run / "export" / "model.onnx")
+    model = Model(exported / "export" / "model.onnx")
     probabilities, activation = model.look(pictures[:batch])
     assert probabilities.shape == (batch, 3) and activation.shape == (batch, 2, 1)
     assert probabilities.dtype == activation.dtype == np.float32

@@ -56,7 +56,7 @@ def run_bundle(config: BundleConfig) -> Path:
         raise UserError("several members: say where the bundle goes, with output=FOLDER")
     folder = Path(config.output or Path(runs[0], "bundle"))
     members = [load_checkpoint(run) for run in runs]
-    check_members(members, [str(run) for run in runs])
+    check_members([one["hyper_parameters"] for one in members], [str(run) for run in runs])
     _clear(folder)
     names = [name.replace("/", "-") for name in short_names([Path(run) for run in runs])]
     for run, name in zip(map(Path, runs), names, strict=True):

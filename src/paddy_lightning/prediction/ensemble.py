@@ -34,15 +34,19 @@ def join_members(probabilities: Sequence[Tensor], weights: Sequence[float]) -> T
     )
 
 
-def check_members(checkpoints: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+def check_members(facts: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """Refuse members that tell other classes apart.
+
+    Args:
+        facts: Of each.
+        names: Likewise, for what is told.
 
     Raises:
         UserError: Names the first that differs.
     """
-    first = checkpoints[0]["hyper_parameters"]["class_names"]
-    for checkpoint, name in zip(checkpoints, names, strict=True):
-        classes = checkpoint["hyper_parameters"]["class_names"]
+    first = facts[0]["class_names"]
+    for one, name in zip(facts, names, strict=True):
+        classes = one["class_names"]
         if classes != first:
             raise UserError(f"ckpt={name}: tells {classes} apart, and {names[0]} {first}")
 

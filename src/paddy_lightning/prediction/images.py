@@ -40,6 +40,8 @@ def find_images(images: str | Path | None, facts: dict[str, Any]) -> ToPredict:
         UserError: There are no pictures.
     """
     if images is None:
+        if facts["data"]["root"] is None:  # an exported network, away from its run
+            raise UserError("say which pictures, with images=; this file does not lie in a run")
         data = data_of(facts)
         if data.test_root is None:
             raise UserError(f"{data.config.root}: has no test pictures; name some with images=")

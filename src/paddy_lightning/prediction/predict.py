@@ -3,35 +3,26 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
 from paddy_lightning.choices import Size, Tta
 from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.config import check_counts
 from paddy_lightning.csv_tables import write_table
-from paddy_lightning.data.broken import find_broken
-from paddy_lightning.data.datamodule import PaddyDataModule
-from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import read_enum, read_path
 from paddy_lightning.prediction.ensemble import check_members, join_members, shares
-from paddy_lightning.prediction.images import ToPredict, find_images, trained_on
+from paddy_lightning.prediction.images import find_images, trained_on
+from paddy_lightning.prediction.members import How, open_member
 from paddy_lightning.prediction.report import report_errors, report_members, report_top
 from paddy_lightning.prediction.submission import submission
-from paddy_lightning.prediction.views import TTA_VIEWS, join_views, predict_views, predictions_table
+from paddy_lightning.prediction.views import join_views, predictions_table
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.trained import (
-    at_size,
-    augment_of,
     folder_of,
-    load_checkpoint,
-    load_module,
-    presize_of,
 )
 
 log = logging.getLogger(__name__)
@@ -50,12 +41,13 @@ def predict(
     """What a trained network, or several together, make of pictures.
 
     Args:
-        run: A run folder or a checkpoint file, or several of them.
+        run: A run folder, a checkpoint file or a file of ``paddy export``, or several of them.
         images: A picture or a folder of them; None for the test set of the (first) run's data.
         tta: ``off``, ``mean`` or ``max`` of 4 augmented views and the plain one, from one
             decode of each file.
         batch_size: Pictures a step.
-        num_workers: Processes that open pictures; None for what is fastest here.
+        num_workers: Processes that open pictures; None for what is fastest here. An exported
+            network has threads.
         ensemble_weights: What each run counts for; None for all the same.
         size: ``(height, width)`` that the networks see; None for that of their training.
 
@@ -70,8 +62,8 @@ def predict(
     """
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
-    how = (tta, batch_size, num_workers, ensemble_weights, size)
-    return _predict(runs, read_path(images), *how)[0]
+    how = How(tta, size, batch_size, num_workers)
+    return _predict(runs, read_path(images), how, ensemble_weights)[0]
 
 
 @left_as_found()
@@ -93,8 +85,8 @@ def run_predict(config: PredictConfig) -> Path:
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else folder_of(Path(runs[0]))
-    how = (config.tta, config.batch_size, config.num_workers, config.ensemble_weights, config.size)
-    predictions, sample = _predict(runs, config.images, *how)
+    how = How(config.tta, config.size, config.batch_size, config.num_workers)
+    predictions, sample = _predict(runs, config.images, how, config.ensemble_weights)
     written = _write_csv(output / "predictions.csv", predictions)
     if sample is not None:
         _write_csv(output / "submission.csv", submission(predictions, sample))
@@ -104,70 +96,31 @@ def run_predict(config: PredictConfig) -> Path:
 def _predict(
     runs: Sequence[str | Path],
     images: str | Path | None,
-    tta: Tta,
-    batch_size: int,
-    num_workers: int | None,
+    how: How,
     ensemble_weights: Sequence[float] | None,
-    size: Size | None,
 ) -> tuple[pd.DataFrame, Path | None]:
     """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
     weights = shares(ensemble_weights, len(runs))
-    checkpoints = [at_size(load_checkpoint(run), size) for run in runs]
-    check_members(checkpoints, [str(run) for run in runs])
-    every_fact = [checkpoint["hyper_parameters"] for checkpoint in checkpoints]
-    class_names = every_fact[0]["class_names"]
-    pictures = find_images(images, every_fact[0])
+    members = [open_member(Path(run), how) for run in runs]
+    check_members([member.facts for member in members], [str(run) for run in runs])
+    class_names = members[0].facts["class_names"]
+    pictures = find_images(images, members[0].facts)
     log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
-    members = [
-        _predict_files(checkpoint, pictures, tta, batch_size, num_workers)
-        for checkpoint in checkpoints
-    ]
-    joined = join_members([join_views(views, tta) for views in members], weights)
+    every_view = [member.views(pictures) for member in members]
+    joined = join_members([join_views(views, how.tta) for views in every_view], weights)
     predictions = predictions_table(pictures.files, joined, class_names)
-    folders = [folder_of(Path(run)) for run in runs]
     if len(runs) > 1:
-        report_members(folders, weights)
+        report_members([member.folder for member in members], weights)
     if len(predictions) == 1:
         report_top(predictions, class_names)
     if images is not None:
-        plain = join_members([join_views(views, Tta.off) for views in members], weights)
+        plain = join_members([join_views(views, Tta.off) for views in every_view], weights)
         without_tta = predictions_table(pictures.files, plain, class_names)["label"]
-        pairs = zip(folders, every_fact, strict=True)
-        trained = np.any([trained_on(*pair, pictures) for pair in pairs], axis=0)
-        report_errors(predictions, without_tta, tta, class_names, trained)
+        trained = np.any(
+            [trained_on(member.folder, member.facts, pictures) for member in members], axis=0
+        )
+        report_errors(predictions, without_tta, how.tta, class_names, trained)
     return predictions, pictures.sample
-
-
-def _predict_files(
-    checkpoint: dict[str, Any],
-    pictures: ToPredict,
-    tta: Tta,
-    batch_size: int,
-    num_workers: int | None,
-) -> Tensor:
-    facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
-    module = load_module(checkpoint)
-    datamodule = PaddyDataModule(
-        root,
-        pd.DataFrame({"file": files}),
-        facts["class_names"],
-        presize_of(facts),
-        augment_of(facts),
-        batch_size=batch_size,
-        num_workers=fitting_workers(
-            # A worker costs more than eight files.
-            min(default_num_workers(num_workers), len(files) // 8),
-            tuple(facts["presize"]),
-            batch_size,
-        ),
-        tta=0 if tta is Tta.off else TTA_VIEWS,
-        pass_unread=True,
-    )
-    views = predict_views(module, datamodule, facts["precision"])
-    unread = files[views.isnan().any(-1).any(-1).numpy()]
-    for problem in find_broken(root, unread, num_workers=1):
-        log.warning("%s; it has a row without a label", problem)
-    return views
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> Path:

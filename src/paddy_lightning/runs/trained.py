@@ -33,12 +33,12 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
 
 
 def folder_of(checkpoint: Path) -> Path:
-    """The run a checkpoint belongs to, or the folder of a file that has none."""
+    """The run a checkpoint or an export belongs to, or the folder of a file that has none."""
     if checkpoint.is_dir():
         return checkpoint
-    return (
-        checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    )
+    folder = checkpoint.parent
+    exported = folder.name == "export" and (folder.parent / "config.yaml").is_file()
+    return folder.parent if exported or folder.name == "checkpoints" else folder
 
 
 def at_size(checkpoint: dict[str, Any], size: Size | None) -> dict[str, Any]:

@@ -84,8 +84,9 @@ def _session(path: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ALONE
     options.intra_op_num_threads = threads
+    how = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which would print
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, **how)
     except Exception as error:  # its own kinds have no common base
         raise UserError(f"{path}: cannot be read as an ONNX model ({_reason(error)})") from error
 

@@ -1,0 +1,130 @@
+"""What predicts: a run's checkpoint or an exported network, each with its way over pictures."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from paddy_lightning.choices import DataConfig, Size, Source, Tta
+from paddy_lightning.config import plain
+from paddy_lightning.data.broken import find_broken
+from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.data.workers import default_num_workers, fitting_workers
+from paddy_lightning.errors import UserError
+from paddy_lightning.prediction.images import ToPredict
+from paddy_lightning.prediction.views import TTA_VIEWS, predict_views
+from paddy_lightning.runs.run_folder import read_config
+from paddy_lightning.runs.trained import (
+    at_size,
+    augment_of,
+    folder_of,
+    load_checkpoint,
+    load_module,
+    presize_of,
+)
+from paddy_lightning.runtime.model import Model
+from paddy_lightning.runtime.predict import predict_files
+
+log = logging.getLogger(__name__)
+ONNX = ".onnx"
+UNREAD = "%s; it has a row without a label"
+
+
+class How(NamedTuple):
+    """How pictures are predicted.
+
+    Attributes:
+        tta: How views are joined; off where there is but one.
+        size: ``(height, width)`` that the network sees; None for that of its training.
+        batch_size: Pictures a step.
+        num_workers: Processes that open pictures; None for what is fastest here.
+    """
+
+    tta: Tta
+    size: Size | None
+    batch_size: int
+    num_workers: int | None
+
+
+class Member(NamedTuple):
+    """One network of those that predict together.
+
+    Attributes:
+        folder: Of its run, or where its file lies.
+        facts: ``class_names`` and ``data``, and whatever else a checkpoint has.
+        views: Pictures -> float32 [N, views, num_classes], the plain view last, NaN for files that
+            cannot be read, which are told.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    views: Callable[[ToPredict], Tensor]
+
+
+def open_member(run: Path, how: How) -> Member:
+    """A run folder, a checkpoint file, or a file that ``paddy export`` has written.
+
+    Raises:
+        UserError: No such network, or one that cannot predict so.
+    """
+    if run.suffix == ONNX:
+        return _exported(run, how)
+    checkpoint = at_size(load_checkpoint(run), how.size)
+
+    def views(pictures: ToPredict) -> Tensor:
+        return _by_checkpoint(checkpoint, pictures, how)
+
+    return Member(folder_of(run), checkpoint["hyper_parameters"], views)
+
+
+def _by_checkpoint(checkpoint: dict[str, Any], pictures: ToPredict, how: How) -> Tensor:
+    facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
+    module = load_module(checkpoint)
+    datamodule = PaddyDataModule(
+        root,
+        pd.DataFrame({"file": files}),
+        facts["class_names"],
+        presize_of(facts),
+        augment_of(facts),
+        batch_size=how.batch_size,
+        num_workers=fitting_workers(
+            # A worker costs more than eight files.
+            min(default_num_workers(how.num_workers), len(files) // 8),
+            tuple(facts["presize"]),
+            how.batch_size,
+        ),
+        tta=0 if how.tta is Tta.off else TTA_VIEWS,
+        pass_unread=True,
+    )
+    views = predict_views(module, datamodule, facts["precision"])
+    unread = files[views.isnan().any(-1).any(-1).numpy()]
+    for problem in find_broken(root, unread, num_workers=1):
+        log.warning(UNREAD, problem)
+    return views
+
+
+def _exported(path: Path, how: How) -> Member:
+    """An ONNX file; in its run's folder it has that run's data, elsewhere none."""
+    if how.tta is not Tta.off:
+        raise UserError(
+            f"tta={how.tta}: {path} has the plain view alone; the run's checkpoint has the others"
+        )
+    model, folder = Model(path), folder_of(path)
+    if how.size not in (None, tuple(model.facts["size"])):
+        raise UserError(f"size: {path} shows its network pictures of {model.facts['size']} alone")
+
+    def views(pictures: ToPredict) -> Tensor:
+        files = list(pictures.files)
+        found, problems = predict_files(model, pictures.root, files, how.batch_size)
+        for problem in problems:
+            log.warning(UNREAD, problem)
+        return torch.from_numpy(found)[:, None]
+
+    data = DataConfig(Source.folder)
+    if (folder / "config.yaml").is_file():
+        data = read_config(folder).data
+    return Member(folder, model.facts | {"data": plain(data)}, views)
