@@ -43,6 +43,7 @@ SETUP = (
     *("source .venv/bin/activate", "pip install ", ".venv/bin/tensorboard ", "jupyter "),
     *("git clone ", "python -m benchmarks.", "python -c "),  # test_benchmarks.py
     *("torchrun ", "srun "),  # test_ranks.py
+    "python -m paddy_lightning.runtime ",  # test_runtime.py
     *("pip download ", "pip wheel ", "git archive ", "!", "%pip "),  # for a Kaggle notebook
 )
 
@@ -107,8 +108,8 @@ def test_the_commands_of_one_run_run(workplace: Path) -> None:
         assert not survey or "sizes (height x width)" in told.stdout
         done.append(command.split()[1])
     expected = {"survey", "probe", "lr-find", "train"}
-    expected |= {"predict", "interpret", "compare", "bundle"}
-    assert set(done) == expected and len(done) >= 8
+    expected |= {"predict", "interpret", "compare", "bundle", "export"}
+    assert set(done) == expected and len(done) >= 9
 
 
 @pytest.mark.parametrize(
