@@ -93,6 +93,7 @@ class ExportConfig:
     """All that ``paddy export`` can be told."""
 
     run: str | None = knob(None, "the folder of a finished run (required)", PATH)
+    int8: bool = knob(False, "write a smaller one in 8-bit integers as well, if it is as good")
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""

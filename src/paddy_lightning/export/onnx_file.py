@@ -19,6 +19,7 @@ from paddy_lightning.runtime.model import ACTIVATION, PICTURES, PROBABILITIES, S
 
 OPSET = 18  # what the exporter itself speaks; later ones it would convert to
 LARGEST = 2**31 - 2**27  # bytes of weights in one file, with room for the rest
+SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: which part of the network it is of
 TALKERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
@@ -60,6 +61,9 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
                 verbose=False,
             )
             assert program is not None
+            for node in program.model.graph:  # its stack traces name this machine's folders
+                for key in {*node.metadata_props} - {SCOPES}:
+                    del node.metadata_props[key]
             program.model.metadata_props.update(metadata(facts))
             program.save(path, external_data=False)
     except ImportError as error:  # torch asks for them by itself

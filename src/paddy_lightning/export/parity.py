@@ -1,7 +1,7 @@
 """Whether two forms of one network say the same, on the same pictures, one batch at a time."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +59,17 @@ def by_checkpoint(checkpoint: dict[str, Any]) -> Way:
     return probabilities
 
 
+def batches(pictures: Pictures, size: int) -> Iterator[np.ndarray]:
+    """All pictures in their order, uint8 [size or less, height, width, 3] each."""
+    for rows in torch.arange(len(pictures)).split(size):
+        yield np.stack([one.image.numpy() for one in pictures.__getitems__(rows.tolist())])
+
+
 def ask(ways: Mapping[str, Way], pictures: Pictures) -> dict[str, Answers]:
     """Show every picture to every form of a network, in turn, so that they share the machine."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in ways}
     seconds = dict.fromkeys(ways, 0.0)
-    for rows in torch.arange(len(pictures)).split(AT_ONCE):
-        images = np.stack([one.image.numpy() for one in pictures.__getitems__(rows.tolist())])
+    for images in batches(pictures, AT_ONCE):
         for name, way in ways.items():
             if not found[name]:
                 way(images)  # the first time takes longer
@@ -72,8 +77,8 @@ def ask(ways: Mapping[str, Way], pictures: Pictures) -> dict[str, Answers]:
             found[name].append(way(images))
             seconds[name] += time.perf_counter() - started
     return {
-        name: Answers(np.concatenate(batches), 1000 * seconds[name] / len(pictures))
-        for name, batches in found.items()
+        name: Answers(np.concatenate(shares), 1000 * seconds[name] / len(pictures))
+        for name, shares in found.items()
     }
 
 

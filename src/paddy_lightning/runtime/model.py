@@ -16,7 +16,9 @@ from paddy_lightning.errors import UserError
 
 SCHEMA = 1  # of the metadata; a reader refuses a later one
 PICTURES, PROBABILITIES, ACTIVATION = "pictures", "probabilities", "activation"
-TEXTS = ("resize", "pad_mode", "arch", "licence", "paddy_lightning")  # all else is JSON
+# What a file says of itself: plain words, and JSON. Other tools may add more.
+TEXTS = ("arch", "licence", "paddy_lightning", "resize", "pad_mode")
+VALUES = ("schema", "class_names", "presize", "size", "draft", "mean", "std", "temperature")
 ERRORS_ALONE = 3  # onnxruntime's level of severity
 
 
@@ -99,10 +101,9 @@ def _facts(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         made_by = metadata.get("paddy_lightning")
         raise UserError(f"{path}: made by a later version of this package ({made_by})")
     try:
-        return {
-            name: text if name in TEXTS else json.loads(text) for name, text in metadata.items()
-        }
-    except ValueError as error:
+        values = {name: json.loads(metadata[name]) for name in VALUES}
+        return values | {name: metadata[name] for name in TEXTS}
+    except (KeyError, ValueError) as error:
         raise UserError(f"{path}: its metadata cannot be read ({error})") from error
 
 
