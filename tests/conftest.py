@@ -184,7 +184,7 @@ def exported(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from paddy_lightning.training.train import train
 
     folder = tmp_path_factory.mktemp("exported") / "run"
-    train(small(stripes, arch="resnet10t", resize="pad", epochs=1), folder)
+    train(small(stripes, arch="resnet10t", resize="pad", epochs=5), folder)
     run_export(ExportConfig(str(folder)))
     return folder
 

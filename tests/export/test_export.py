@@ -1,22 +1,34 @@
 """A run as one ONNX file: the same answers, whatever the arch and the batch, or none at all."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from desk import one_sentence
 from small import small
 
 from paddy_lightning.command_configs import ExportConfig
 from paddy_lightning.data.augment import Augment
 from paddy_lightning.errors import UserError
-from paddy_lightning.export.export import run_export
+from paddy_lightning.export import export, onnx_file
+from paddy_lightning.export.export import export_run, run_export
 from paddy_lightning.export.graph import Graph, resize_matrix
 from paddy_lightning.network.model import build_model
 from paddy_lightning.runtime.model import Model
 from paddy_lightning.training.train import train
+
+
+def typed(*words: object) -> "subprocess.CompletedProcess[str]":
+    """A command of ``paddy``."""
+    start = [sys.executable, "-m", "paddy_lightning"]
+    return subprocess.run([*start, *map(str, words)], capture_output=True, text=True)
 
 
 def test_an_export_says_what_the_checkpoint_says_and_keeps_the_proof(exported: Path) -> None:
@@ -97,3 +109,52 @@ def test_a_body_that_pools_itself_says_no_more_than_its_answer(
     assert not model.tells_where
     with pytest.raises(UserError, match="does not tell where it looks"):
         model.look(np.zeros((1, 48, 40, 3), np.uint8))
+
+
+def test_a_graph_that_differs_is_refused_and_removed(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export of somewhat other weights; what an earlier one left stays as it was."""
+    run = shutil.copytree(exported, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (run / "export").iterdir()}
+
+    def write_others(checkpoint: dict[str, Any], path: Path) -> None:
+        weights = {name: 1.01 * one for name, one in checkpoint["state_dict"].items()}
+        onnx_file.write_onnx(checkpoint | {"state_dict": weights}, path)
+
+    monkeypatch.setattr(export, "write_onnx", write_others)
+    for left in (before, None):
+        with pytest.raises(UserError, match="does not say what the checkpoint says"):
+            export_run(run)
+        if left:
+            assert {path.name: path.read_bytes() for path in (run / "export").iterdir()} == left
+            shutil.rmtree(run / "export")
+    assert not (run / "export").exists()
+
+
+def test_an_earlier_export_is_kept_under_another_name(exported: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(exported, tmp_path / "run")
+    first = (run / "export" / "model.onnx").read_bytes()
+    found = typed("export", f"run={run}")
+    assert found.returncode == 0 and "kept what was there as" in found.stdout
+    assert "on the 12 validation pictures:" in found.stdout and not found.stderr
+    assert (run / "export" / "model.1.onnx").read_bytes() == first
+    assert {path.name for path in (run / "export").iterdir()} == {
+        *("model.onnx", "model.1.onnx", "parity.json", "parity.1.json")
+    }
+
+
+def test_what_cannot_be_exported_is_one_sentence(exported: Path, tmp_path: Path) -> None:
+    unfinished = shutil.copytree(exported, tmp_path / "unfinished")
+    summary = json.loads((unfinished / "summary.json").read_text())
+    (unfinished / "summary.json").write_text(json.dumps(summary | {"status": "failed"}))
+    moved = shutil.copytree(exported, tmp_path / "moved")
+    table = moved / "valid_predictions.csv"
+    table.write_text(table.read_text().replace(".jpg", ".gone"))
+    for words, said in (
+        ([], "say which run, with run=RUN_FOLDER"),
+        ([f"run={tmp_path}"], "not a run folder"),
+        ([f"run={unfinished}"], "is not done; there is nothing to export yet"),
+        ([f"run={moved}"], "cannot be read as a picture"),
+    ):
+        one_sentence(typed("export", *words), said)

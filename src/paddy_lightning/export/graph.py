@@ -94,10 +94,11 @@ def judge(network: Network, features: Tensor) -> tuple[Tensor, Tensor]:
         [B, C]: the sum of its gradient over the map. Average pooling shares a channel's gradient
         out over all places, maximum pooling gives it to one; their sums go into one.
     """
-    pooling, layers = network.split_head()
-    parts: Any = layers
+    parts: Any = network.split_head()[1]
     first_norm, _, first, relu, last_norm, _, last = parts
-    hidden = first(first_norm(pooling(features)))
+    # What the head's pooling does; by its own layer, torch 2.10 exports it not.
+    pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+    hidden = first(first_norm(pooled))
     logits = last(last_norm(relu(hidden)))
     back = last.weight.index_select(0, logits.argmax(1)) * slope(last_norm)  # [B, HEAD_WIDTH]
     back = torch.matmul(back * (hidden > 0).float(), first.weight) * slope(first_norm)

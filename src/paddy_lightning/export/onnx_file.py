@@ -4,11 +4,13 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers import set_exportable
 
 from paddy_lightning import __version__
 from paddy_lightning.errors import UserError
@@ -36,7 +38,8 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
             export are not installed.
     """
     facts = checkpoint["hyper_parameters"]
-    network: Any = load_module(checkpoint).model.float().eval()
+    with set_exportable(True):  # such as attention in plain steps
+        network: Any = load_module(checkpoint).model.float().eval()
     sizes = tuple(facts["presize"]), tuple(facts["size"])
     graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts)).eval()
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
@@ -104,7 +107,7 @@ def licence_of(facts: dict[str, Any]) -> str:
 def _silence() -> Iterator[None]:
     """While torch's exporter would tell of its stages, and of what it deprecates in itself."""
     levels = {name: logging.getLogger(name).level for name in TALKERS}
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()):
         for name in TALKERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:

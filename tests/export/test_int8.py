@@ -1,0 +1,79 @@
+"""An export in 8-bit integers: kept where no test tells it from float32, and else not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from paddy_lightning.data.pictures import Pictures
+from paddy_lightning.export import int8
+from paddy_lightning.export.export import Validation, export_run, try_int8
+from paddy_lightning.export.int8 import calibration_pictures, compare
+from paddy_lightning.export.parity import Answers
+from paddy_lightning.runs.run_folder import read_predictions
+from paddy_lightning.runs.trained import load_checkpoint, presize_of
+from paddy_lightning.runs.whereabouts import pictures_of
+from paddy_lightning.runtime.model import Model
+
+
+def answers(*right: bool) -> Answers:
+    """Of pictures of the first of two classes."""
+    return Answers(np.array([[0.9, 0.1] if is_right else [0.1, 0.9] for is_right in right]), 1.0)
+
+
+def test_mcnemar_decides() -> None:
+    labels = np.zeros(20, int)
+    good, bad = answers(*[True] * 20), answers(*[False] * 6, *[True] * 14)
+    assert compare(good, good, labels) == (0, 0, 1.0) and compare(good, good, labels).kept
+    verdict = compare(good, bad, labels)
+    assert verdict == (6, 0, pytest.approx(2 / 2**6)) and not verdict.kept
+    assert compare(good, answers(*[False] * 5, *[True] * 15), labels).kept  # p = .0625
+    assert compare(bad, bad, labels).kept  # as bad as the other, and smaller
+
+
+def test_it_is_calibrated_on_training_pictures(exported: Path) -> None:
+    facts = load_checkpoint(exported)["hyper_parameters"]
+    pictures = calibration_pictures(exported, facts)
+    table = pd.read_csv(exported / "pictures.csv")
+    assert len(pictures) == 48
+    assert {name.decode() for name in pictures.files} == {*table.loc[~table["is_valid"], "file"]}
+
+
+def test_a_smaller_one_that_is_as_good_is_kept(exported: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(exported, tmp_path / "run")
+    shutil.rmtree(run / "export")
+    export_run(run, int8=True)
+    exact, rounded = (run / "export" / name for name in ("model.onnx", "model.int8.onnx"))
+    assert rounded.stat().st_size < 0.8 * exact.stat().st_size
+    said = json.loads((run / "export" / "parity.json").read_text())
+    assert said["int8"]["kept"] and said["int8"]["p"] == 1
+    assert said["forms"]["model.onnx"]["labels_differ"] == 0
+    assert Model(rounded).facts == Model(exact).facts
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 48, 40, 3), np.uint8)
+    probabilities, activation = Model(rounded).look(pictures)
+    assert probabilities.shape == (3, 3) and activation.max() == 1
+
+
+def test_one_that_is_worse_is_not_kept(
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Calibrated on a black picture, it knows no range for any other."""
+    caplog.set_level("INFO")
+    run = shutil.copytree(exported, tmp_path / "run")
+    facts = load_checkpoint(run)["hyper_parameters"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    black = Pictures(tmp_path, pd.Series(["black.png"]), np.array([-1]), presize_of(facts))
+    monkeypatch.setattr(int8, "calibration_pictures", lambda run, facts: black)
+    valid = read_predictions(run / "valid_predictions.csv")
+    labels = pd.Categorical(valid["label"], facts["class_names"]).codes.astype("int64")
+    said = try_int8(run, facts, Validation(pictures_of(facts, valid["file"]), labels))["int8"]
+    assert not said["kept"] and said["p"] < 0.05 and said["only_float_right"] > 5
+    assert not (run / "export" / "model.int8.onnx").exists()
+    assert "int8 is not as good, and not kept" in caplog.text
