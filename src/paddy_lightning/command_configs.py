@@ -101,6 +101,22 @@ class ExportConfig:
 
 
 @dataclass
+class PageConfig:
+    """All that ``paddy page`` can be told."""
+
+    run: str | None = knob(None, "the folder of a finished run (required)", PATH)
+    title: str | None = knob(None, "of the page; null: the name of the data's folder", TEXT)
+    names: str | None = knob(
+        None, "table of what to call classes: columns label, shown; null: their own names", PATH
+    )
+    serve: bool = knob(False, "show the page on this machine until Ctrl-C")
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+@dataclass
 class SoupConfig:
     """All that ``paddy soup`` can be told."""
 
@@ -185,5 +201,5 @@ class PushConfig:
 
 CONFIGS = (
     *(TrainConfig, SurveyConfig, ProbeConfig, PredictConfig, InterpretConfig, CompareConfig),
-    *(SoupConfig, ExportConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
+    *(SoupConfig, ExportConfig, PageConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
 )

@@ -51,10 +51,11 @@ def test_all_that_hold_text_are_known() -> None:
         "ckpt",
         "images",
         "bundle",
+        "names",
     }
     places |= {"output", "run", "runs", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
     assert {name for name, kind in kinds.items() if kind == PATH} == places
-    assert {name for name, kind in kinds.items() if kind == TEXT} == {"group", "message"}
+    assert {name for name, kind in kinds.items() if kind == TEXT} == {"group", "message", "title"}
     assert {name for name, kind in kinds.items() if kind == NAME} == {
         *("arch", "precision", "competition", "name")
     }

@@ -12,7 +12,7 @@ from PIL import Image
 from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.export import int8
 from paddy_lightning.export.export import Validation, export_run, try_int8
-from paddy_lightning.export.int8 import calibration_pictures, compare
+from paddy_lightning.export.int8 import Verdict, calibration_pictures, compare
 from paddy_lightning.export.parity import Answers
 from paddy_lightning.runs.run_folder import read_predictions
 from paddy_lightning.runs.trained import load_checkpoint, presize_of
@@ -25,14 +25,21 @@ def answers(*right: bool) -> Answers:
     return Answers(np.array([[0.9, 0.1] if is_right else [0.1, 0.9] for is_right in right]), 1.0)
 
 
-def test_mcnemar_decides() -> None:
-    labels = np.zeros(20, int)
-    good, bad = answers(*[True] * 20), answers(*[False] * 6, *[True] * 14)
-    assert compare(good, good, labels) == (0, 0, 1.0) and compare(good, good, labels).kept
-    verdict = compare(good, bad, labels)
-    assert verdict == (6, 0, pytest.approx(2 / 2**6)) and not verdict.kept
-    assert compare(good, answers(*[False] * 5, *[True] * 15), labels).kept  # p = .0625
+def test_what_is_worse_or_says_something_else_is_not_kept() -> None:
+    labels = np.zeros(100, int)
+    good = answers(*[True] * 100)
+    assert compare(good, good, labels) == Verdict(0, 0, 1.0, 1.0)
+    assert compare(good, good, labels).kept
+    five, six = (compare(good, answers(*[n >= bad for n in range(100)]), labels) for bad in (5, 6))
+    assert five.p == 0.0625 and five.same == 0.95 and five.kept
+    assert six.p == 2 / 2**6 and not six.kept
+    bad = answers(*[False] * 100)
     assert compare(bad, bad, labels).kept  # as bad as the other, and smaller
+
+
+def test_on_few_pictures_no_test_decides_alone() -> None:
+    found = compare(answers(*[True] * 12), answers(*[False], *[True] * 11), np.zeros(12, int))
+    assert found.p == 1 and not found.kept
 
 
 def test_it_is_calibrated_on_training_pictures(exported: Path) -> None:
@@ -74,6 +81,6 @@ def test_one_that_is_worse_is_not_kept(
     valid = read_predictions(run / "valid_predictions.csv")
     labels = pd.Categorical(valid["label"], facts["class_names"]).codes.astype("int64")
     said = try_int8(run, facts, Validation(pictures_of(facts, valid["file"]), labels))["int8"]
-    assert not said["kept"] and said["p"] < 0.05 and said["only_float_right"] > 5
+    assert not said["kept"] and said["same"] < 0.9 and said["only_float_right"] > 0
     assert not (run / "export" / "model.int8.onnx").exists()
     assert "int8 is not as good, and not kept" in caplog.text

@@ -14,6 +14,7 @@ from paddy_lightning.command_configs import (
     DownloadConfig,
     ExportConfig,
     InterpretConfig,
+    PageConfig,
     PredictConfig,
     ProbeConfig,
     PushConfig,
@@ -133,6 +134,13 @@ def export(config: ExportConfig, run_dir: Path) -> None:
     run_export(config)
 
 
+def page(config: PageConfig, run_dir: Path) -> None:
+    """Write the folder into the run folder, and serve it if asked to."""
+    from paddy_lightning.page.page import run_page
+
+    run_page(config)
+
+
 def submit(config: SubmitConfig, run_dir: Path) -> None:
     """Check, ask, send, and write the score into the run."""
     from paddy_lightning.kaggle.submit import run_submit
@@ -171,6 +179,7 @@ COMMANDS = {  # in the order of a day
     "export": Command(
         "write a run as one ONNX file, for use without torch, and prove it", ExportConfig, export
     ),
+    "page": Command("make a web page of a run, for a phone in the field", PageConfig, page),
     "submit": Command("send a submission to Kaggle, and wait for its score", SubmitConfig, submit),
     "bundle": Command(
         "pack a run and what it needs, for a notebook without internet", BundleConfig, bundle

@@ -126,7 +126,7 @@ def prove(checkpoint: dict[str, Any], model: Path, validation: Validation) -> di
 
 
 def try_int8(run_dir: Path, facts: dict[str, Any], validation: Validation) -> dict[str, Any]:
-    """Write ``model.int8.onnx``, unless McNemar's test tells it from ``model.onnx``.
+    """Write ``model.int8.onnx``, unless it can be told from ``model.onnx``.
 
     Returns:
         What ``parity.json`` says of it.
@@ -144,8 +144,10 @@ def try_int8(run_dir: Path, facts: dict[str, Any], validation: Validation) -> di
         forms = held_together(answers, validation.labels)
         verdict = compare(answers[MODEL], answers[INT8], validation.labels)
         log.info(
-            "%s\n%d pictures are right in float32 alone, %d in int8 alone (%s): int8 is %s",
+            "%s\n%d pictures are right in float32 alone, %d in int8 alone (%s), and %.0f %% of the"
+            " labels are the same: int8 is %s",
             *(table(forms), verdict.only_float_right, verdict.only_int8_right, chance(verdict.p)),
+            100 * verdict.same,
             "kept" if verdict.kept else "not as good, and not kept",
         )
         if verdict.kept:

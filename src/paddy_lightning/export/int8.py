@@ -24,33 +24,37 @@ from paddy_lightning.runs.whereabouts import pictures_of
 from paddy_lightning.runtime.model import PICTURES
 
 CALIBRATION = 128  # pictures
+SAME = 0.95  # of the labels, at least: on few pictures, a test alone lets anything pass
 BODY = "'network.body"  # in the scopes of its nodes
 
 
 class Verdict(NamedTuple):
-    """What McNemar's test says of the two.
+    """How far the two are from each other.
 
     Attributes:
         only_float_right: Pictures.
         only_int8_right: Likewise.
         p: As ``evidence.mcnemar``.
+        same: The share of pictures with the same label from both.
     """
 
     only_float_right: int
     only_int8_right: int
     p: float
+    same: float
 
     @property
     def kept(self) -> bool:
-        """Whether they cannot be told apart."""
-        return self.p >= LEVEL
+        """Whether they cannot be told apart, and nearly always say the same."""
+        return self.p >= LEVEL and self.same >= SAME
 
 
 def compare(exact: Answers, rounded: Answers, labels: np.ndarray) -> Verdict:
     """Which of the two is right, picture by picture; ``labels``: int64 [N]."""
-    right, also = (one.probabilities.argmax(1) == labels for one in (exact, rounded))
+    said, also_said = (one.probabilities.argmax(1) for one in (exact, rounded))
+    right, also = said == labels, also_said == labels
     first, second = int((right & ~also).sum()), int((also & ~right).sum())
-    return Verdict(first, second, mcnemar(first, second))
+    return Verdict(first, second, mcnemar(first, second), float((said == also_said).mean()))
 
 
 def calibration_pictures(run_dir: Path, facts: dict[str, Any]) -> Pictures:
