@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,23 @@ def test_importing_the_package_imports_nothing_slow() -> None:
     with true_starts():
         told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "paddy_lightning" in told.stdout.split() and not set(told.stdout.split()) & SLOW
+
+
+def test_the_package_without_torch_is_the_same_source_with_fewer_needs(tmp_path: Path) -> None:
+    for name in ("src", "runtime"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=tmp_path / "runtime", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"paddy_lightning_runtime-{paddy_lightning.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as files:
+        there = {*files.namelist()}
+    source = {str(path.relative_to(ROOT / "src")) for path in ROOT.glob("src/**/*.py")}
+    assert source <= there
+    ours, lean = (
+        tomllib.loads((ROOT / name).read_text())["project"]
+        for name in ("pyproject.toml", "runtime/pyproject.toml")
+    )
+    needs = {*ours["dependencies"], *ours["optional-dependencies"]["export"]}
+    assert needs >= {*lean["dependencies"]}
+    assert lean["requires-python"] == ours["requires-python"]

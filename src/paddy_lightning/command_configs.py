@@ -94,6 +94,7 @@ class ExportConfig:
 
     run: str | None = knob(None, "the folder of a finished run (required)", PATH)
     int8: bool = knob(False, "write a smaller one in 8-bit integers as well, if it is as good")
+    tta: bool = knob(False, "average over each picture and its mirror image")
 
     def __post_init__(self) -> None:
         """Bring the free forms of a value to one."""

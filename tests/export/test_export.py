@@ -54,6 +54,19 @@ def test_a_file_says_of_itself_what_a_reader_must_know(exported: Path) -> None:
         assert str(folder).encode() not in content
 
 
+def test_with_tta_it_also_sees_each_picture_in_a_mirror(exported: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(exported, tmp_path / "run")
+    plain = Model(run / "export" / "model.onnx")
+    both = Model(run_export(ExportConfig(str(run), tta=True)))
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), np.uint8)
+    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+    probabilities, where = both.look(pictures)
+    assert np.abs(probabilities - (plain(pictures) + plain(mirrored)) / 2).max() < 1e-5
+    assert np.abs(where - plain.look(pictures)[1]).max() < 1e-5
+    assert np.abs(plain(pictures) - plain(mirrored)).max() > 1e-3
+    assert both.facts["tta"] and not plain.facts["tta"]
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_batch_may_have_any_size(exported: Path, batch: int) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), np.uint8)
@@ -118,9 +131,9 @@ def test_a_graph_that_differs_is_refused_and_removed(
     run = shutil.copytree(exported, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (run / "export").iterdir()}
 
-    def write_others(checkpoint: dict[str, Any], path: Path) -> None:
+    def write_others(checkpoint: dict[str, Any], path: Path, tta: bool) -> None:
         weights = {name: 1.01 * one for name, one in checkpoint["state_dict"].items()}
-        onnx_file.write_onnx(checkpoint | {"state_dict": weights}, path)
+        onnx_file.write_onnx(checkpoint | {"state_dict": weights}, path, tta)
 
     monkeypatch.setattr(export, "write_onnx", write_others)
     for left in (before, None):

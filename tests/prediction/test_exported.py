@@ -49,7 +49,7 @@ def test_away_from_its_run_it_takes_named_pictures(
 
 
 def test_views_and_sizes_it_has_not_are_refused(exported: Path) -> None:
-    with pytest.raises(UserError, match="has the plain view alone"):
+    with pytest.raises(UserError, match="joins what views it has by itself"):
         predict(exported / MODEL, tta="mean")
     with pytest.raises(UserError, match=r"shows its network pictures of \[40, 32\] alone"):
         predict(exported / MODEL, size=(48, 48))

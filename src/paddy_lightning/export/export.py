@@ -53,11 +53,11 @@ def run_export(config: ExportConfig) -> Path:
     """
     if not config.run:
         raise UserError("say which run, with run=RUN_FOLDER")
-    return export_run(Path(config.run), config.int8)
+    return export_run(Path(config.run), config.int8, config.tta)
 
 
 @left_as_found()
-def export_run(run_dir: Path, int8: bool = False) -> Path:
+def export_run(run_dir: Path, int8: bool = False, tta: bool = False) -> Path:
     """Write ``export/model.onnx`` and, of its proof, ``export/parity.json``, in a run's folder.
 
     What an earlier export left is kept under other names.
@@ -65,6 +65,7 @@ def export_run(run_dir: Path, int8: bool = False) -> Path:
     Args:
         run_dir: The run folder.
         int8: Whether to write ``export/model.int8.onnx``, too, if it is as good.
+        tta: Whether probabilities are to be the mean over a picture and its mirror image.
 
     Returns:
         The path of ``model.onnx``.
@@ -84,7 +85,7 @@ def export_run(run_dir: Path, int8: bool = False) -> Path:
         labels = pd.Categorical(valid["label"], facts["class_names"]).codes.astype("int64")
         validation = Validation(pictures_of(facts, valid["file"]), labels)
         with written_whole(folder / MODEL) as temporary:
-            write_onnx(checkpoint, temporary)
+            write_onnx(checkpoint, temporary, tta)
             proof = prove(checkpoint, temporary, validation)
             for name in (MODEL, INT8, PARITY):
                 if aside := set_aside(folder / name):
@@ -106,7 +107,9 @@ def prove(checkpoint: dict[str, Any], model: Path, validation: Validation) -> di
     Raises:
         UserError: They differ by more than the bound.
     """
-    ways: dict[str, Way] = {"checkpoint": by_checkpoint(checkpoint), MODEL: _opened(model)}
+    opened = _opened(model)
+    first = by_checkpoint(checkpoint, opened.facts["tta"])
+    ways: dict[str, Way] = {"checkpoint": first, MODEL: opened}
     forms = held_together(ask(ways, validation.pictures), validation.labels)
     total, found = len(validation.labels), forms[MODEL]
     log.info("on the %d validation pictures:\n%s", total, table(forms))

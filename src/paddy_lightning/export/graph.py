@@ -24,6 +24,7 @@ class Graph(nn.Module):
         mean: Of what it sees, one number a channel, in [0, 1] units.
         std: Likewise.
         temperature: By which logits are divided before they become probabilities.
+        tta: Whether to take the mean of a picture's probabilities and its mirror image's.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class Graph(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         temperature: float = 1.0,
+        tta: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.width, self.temperature = network, presize[1], temperature
+        self.tta = tta
         self.rows: Tensor
         self.columns: Tensor
         self.factor: Tensor
@@ -51,7 +54,14 @@ class Graph(nn.Module):
 
         The latter not of bodies that pool themselves, which hand over no map.
         """
-        seen, network = self.seen(pictures), self.network
+        seen = self.seen(pictures)
+        shares, *where = self._answer(seen)
+        if self.tta:
+            shares = (shares + self._shares(self.network(seen.flip(3)))) / 2
+        return shares, *where
+
+    def _answer(self, seen: Tensor) -> tuple[Tensor, ...]:
+        network = self.network
         if network.pools_itself:
             return (self._shares(network(seen)),)
         features: Tensor = network.body.forward_features(seen)  # type: ignore[operator]

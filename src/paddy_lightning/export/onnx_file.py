@@ -30,8 +30,13 @@ def temperature_of(facts: dict[str, Any]) -> float:
     return float(facts.get("temperature", 1))
 
 
-def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
+def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> None:
     """Write the graph of a checkpoint, and its metadata, as one file.
+
+    Args:
+        checkpoint: As ``load_checkpoint`` gives it.
+        path: Of the file to write.
+        tta: As for ``Graph``.
 
     Raises:
         UserError: The arch cannot be exported, is too large for one file, or the packages that
@@ -41,7 +46,7 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
     with set_exportable(True):  # such as attention in plain steps
         network: Any = load_module(checkpoint).model.float().eval()
     sizes = tuple(facts["presize"]), tuple(facts["size"])
-    graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts)).eval()
+    graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts), tta).eval()
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     if size > LARGEST:
         raise UserError(
@@ -67,7 +72,7 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
             for node in program.model.graph:  # its stack traces name this machine's folders
                 for key in {*node.metadata_props} - {SCOPES}:
                     del node.metadata_props[key]
-            program.model.metadata_props.update(metadata(facts))
+            program.model.metadata_props.update(metadata(facts, tta))
             program.save(path, external_data=False)
     except ImportError as error:  # torch asks for them by itself
         raise UserError(
@@ -80,13 +85,14 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
         ) from error
 
 
-def metadata(facts: dict[str, Any]) -> dict[str, str]:
+def metadata(facts: dict[str, Any], tta: bool = False) -> dict[str, str]:
     """What a reader of the file must know, of a checkpoint's facts; JSON, but for plain words."""
     values: dict[str, Any] = {
         "schema": SCHEMA,
         "paddy_lightning": __version__,
         "licence": licence_of(facts),
         "temperature": temperature_of(facts),
+        "tta": tta,
         **{key: facts[key] for key in ("arch", "class_names", "resize", "pad_mode", "draft")},
         **{key: list(facts[key]) for key in ("presize", "size", "mean", "std")},
     }

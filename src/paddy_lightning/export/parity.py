@@ -44,8 +44,8 @@ class Form(NamedTuple):
     labels_differ: int
 
 
-def by_checkpoint(checkpoint: dict[str, Any]) -> Way:
-    """The network as ``paddy predict`` runs it, on the CPU."""
+def by_checkpoint(checkpoint: dict[str, Any], tta: bool = False) -> Way:
+    """The network as ``paddy predict`` runs it, on the CPU; ``tta``: mirror images as well."""
     facts = checkpoint["hyper_parameters"]
     network, augment = load_module(checkpoint).model.eval(), augment_of(facts)
     dtype = next(network.parameters()).dtype
@@ -53,8 +53,10 @@ def by_checkpoint(checkpoint: dict[str, Any]) -> Way:
     @torch.inference_mode()
     def probabilities(pictures: np.ndarray) -> np.ndarray:
         seen = augment.plain(torch.from_numpy(pictures)).to(dtype)
-        logits = network(seen.contiguous(memory_format=torch.channels_last)).float()
-        return (logits / temperature_of(facts)).softmax(1).numpy()
+        views = (seen, seen.flip(3)) if tta else (seen,)
+        logits = [network(one.contiguous(memory_format=torch.channels_last)) for one in views]
+        shares = (torch.stack(logits).float() / temperature_of(facts)).softmax(2)
+        return shares.mean(0).numpy()
 
     return probabilities
 

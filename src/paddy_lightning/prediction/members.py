@@ -111,7 +111,8 @@ def _exported(path: Path, how: How) -> Member:
     """An ONNX file; in its run's folder it has that run's data, elsewhere none."""
     if how.tta is not Tta.off:
         raise UserError(
-            f"tta={how.tta}: {path} has the plain view alone; the run's checkpoint has the others"
+            f"tta={how.tta}: {path} joins what views it has by itself (paddy export tta=true); the"
+            " run's checkpoint has the others"
         )
     model, folder = Model(path), folder_of(path)
     if how.size not in (None, tuple(model.facts["size"])):

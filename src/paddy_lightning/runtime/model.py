@@ -18,7 +18,7 @@ SCHEMA = 1  # of the metadata; a reader refuses a later one
 PICTURES, PROBABILITIES, ACTIVATION = "pictures", "probabilities", "activation"
 # What a file says of itself: plain words, and JSON. Other tools may add more.
 TEXTS = ("arch", "licence", "paddy_lightning", "resize", "pad_mode")
-VALUES = ("schema", "class_names", "presize", "size", "draft", "mean", "std", "temperature")
+VALUES = ("schema", "class_names", "presize", "size", "draft", "mean", "std", "temperature", "tta")
 ERRORS_ALONE = 3  # onnxruntime's level of severity
 
 
