@@ -118,19 +118,29 @@ def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> 
         )
 
 
-def reliability(bins: pd.DataFrame, calibration_error: float) -> "Figure":
-    """Accuracy over confidence; on the diagonal, confidence can be taken at its word."""
+def reliability(bins: pd.DataFrame, calibrated: pd.DataFrame) -> "Figure":
+    """Accuracy over confidence; on the diagonal, confidence can be taken at its word.
+
+    Args:
+        bins: ``confidence, accuracy, count``, as the network is.
+        calibrated: Likewise, by its temperature.
+    """
     figure = new_figure(5, 4.6)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
-    axes.plot(bins["confidence"], bins["accuracy"], color="C0", zorder=2)
-    area = 30 + 400 * bins["count"] / bins["count"].sum()
-    axes.scatter(bins["confidence"], bins["accuracy"], s=area, color="C0", zorder=3)
-    for row in bins.itertuples():
+    ways = {"as trained": (bins, "0.6"), "calibrated (on these pictures)": (calibrated, "C0")}
+    for name, (rows, color) in ways.items():
+        area = 30 + 400 * rows["count"] / rows["count"].sum()
+        axes.plot(rows["confidence"], rows["accuracy"], color=color, zorder=2)
+        axes.scatter(
+            *(rows["confidence"], rows["accuracy"]), s=area, color=color, zorder=3, label=name
+        )
+    for row in calibrated.itertuples():
         place = (row.confidence, row.accuracy)
         axes.annotate(f"{row.count:.0f}", place, (9, -12), textcoords="offset points", fontsize=8)
     axes.set(xlim=(0, 1.05), ylim=(-0.03, 1.08), xlabel="confidence", ylabel="accuracy")
-    axes.set_title(f"expected calibration error {calibration_error:.3f}; numbers: pictures")
+    axes.set_title("numbers: pictures")
+    axes.legend(loc="upper left", markerscale=0.5)
     return figure
 
 

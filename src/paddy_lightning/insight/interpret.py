@@ -21,6 +21,7 @@ from paddy_lightning.insight.sizes import BySize, error_by_size
 from paddy_lightning.knob import read_path
 from paddy_lightning.lettering import printable
 from paddy_lightning.quiet import left_as_found
+from paddy_lightning.runs.calibration import calibrate, tempered
 from paddy_lightning.runs.evidence import error_interval
 from paddy_lightning.runs.run_folder import locked, read_config, read_predictions
 from paddy_lightning.runs.summary import FINISHED, read_summary
@@ -42,11 +43,13 @@ class Interpretation:
 
     Attributes:
         summary: ``error_low`` and ``error_high`` (95 % interval of the error rate), ``macro_f1``,
-            ``calibration_error`` and ``advice``; also in ``summary.json``.
+            ``calibration_error``, the ``temperature`` that lowers it, and ``advice``; also in
+            ``summary.json``.
         classes: A row a class: ``label, precision, recall, f1, support``.
         confused: A row a confused pair, most frequent first: ``label, predicted, count``.
         matrix: Counts, actual classes down, predicted ones across.
         reliability: A row a bin: ``confidence, accuracy, count``.
+        calibrated: Likewise, of what ``paddy predict`` says: divided by the temperature.
         top_losses: The rows of ``valid_predictions.csv`` with the highest losses.
         epochs: The rows of ``metrics.csv``.
         by_size: Errors at larger sizes, where they were asked for and can be had.
@@ -57,6 +60,7 @@ class Interpretation:
     confused: pd.DataFrame
     matrix: pd.DataFrame
     reliability: pd.DataFrame
+    calibrated: pd.DataFrame
     top_losses: pd.DataFrame
     epochs: pd.DataFrame
     by_size: BySize | None = None
@@ -112,10 +116,9 @@ def write_interpretation(run_dir: Path, sizes: bool = False) -> Interpretation:
         pictures = picture_top_losses(run_dir, found.top_losses)
         return figures.top_losses(found.top_losses, pictures) if pictures else None
 
-    gap = found.summary["calibration_error"]
     drawings = {
         "confusion_matrix": lambda: figures.confusion_matrix(found.matrix),
-        "reliability": lambda: figures.reliability(found.reliability, gap),
+        "reliability": lambda: figures.reliability(found.reliability, found.calibrated),
         "learning_curves": lambda: figures.learning_curves(found.epochs),
         "top_losses": top_losses,
     }
@@ -143,18 +146,21 @@ def look_into(run_dir: Path) -> Interpretation:
     classes.insert(0, "label", class_names)
     wrong = int((valid["label"] != valid["predicted"]).sum())
     low, high = error_interval(wrong, len(valid))
-    bins = reliability(valid)
-    gap = (bins["confidence"] - bins["accuracy"]).abs()
+    temperature, shares = calibrated_shares(valid)
+    bins, after = reliability(valid), reliability(valid.assign(confidence=shares.max(1)))
     summary = {
         "error_low": low,
         "error_high": high,
         # Over the classes that are there: one without pictures has no F1.
         "macro_f1": float(classes.loc[classes["support"] > 0, "f1"].mean()),
-        "calibration_error": float((gap * bins["count"]).sum() / len(valid)),
+        "calibration_error": calibration_error(bins),
+        "temperature": temperature,
         "advice": _what_next(run_dir, epochs),
     }
     top = valid.nlargest(TOP_LOSSES, "loss").reset_index(drop=True)
-    return Interpretation(summary, classes, confused_pairs(matrix), matrix, bins, top, epochs)
+    return Interpretation(
+        summary, classes, confused_pairs(matrix), matrix, bins, after, top, epochs
+    )
 
 
 def _what_next(run_dir: Path, epochs: pd.DataFrame) -> str:
@@ -181,16 +187,28 @@ def confused_pairs(matrix: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability(valid: pd.DataFrame) -> pd.DataFrame:
-    """Mean confidence and accuracy of the pictures in each of ten bins of confidence.
-
-    Their mean gap, by pictures, is the expected calibration error (Guo et al., 2017).
-    """
+    """Mean confidence and accuracy of the pictures in each of ten bins of confidence."""
     right = valid["label"] == valid["predicted"]
     bins = pd.cut(valid["confidence"], EDGES, include_lowest=True)
     grouped = valid[["confidence", "loss"]].assign(accuracy=right).groupby(bins, observed=True)
     return grouped.agg(
         confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), count=("loss", "size")
     ).reset_index(drop=True)
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """The mean gap of the two by pictures: the expected calibration error (Guo et al., 2017)."""
+    gap = (bins["confidence"] - bins["accuracy"]).abs()
+    return float((gap * bins["count"]).sum() / bins["count"].sum())
+
+
+def calibrated_shares(valid: pd.DataFrame) -> tuple[float, np.ndarray]:
+    """The temperature that fits ``valid_predictions.csv``, and its probabilities divided by it."""
+    class_names = list(valid.columns[5:])
+    shares = valid[class_names].to_numpy()
+    truth = pd.Categorical(valid["label"], class_names).codes
+    temperature = calibrate(shares, truth).temperature
+    return temperature, tempered(shares, temperature)
 
 
 def text_card(run_dir: Path, found: Interpretation) -> str:
@@ -204,6 +222,9 @@ def text_card(run_dir: Path, found: Interpretation) -> str:
         f"error rate **{_error_rate(found):.4f}** (95 %: {interval}, {valid} pictures),"
         f" macro-F1 {summary['macro_f1']:.4f},"
         f" expected calibration error {summary['calibration_error']:.4f}",
+        "",
+        f"Its confidence is calibrated by a temperature of {summary['temperature']:.2f}, fitted on"
+        f" these pictures; then their error is {calibration_error(found.calibrated):.4f}.",
         "",
         f"{summary['advice']}.",
         "",

@@ -3,14 +3,15 @@
 import math
 from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+import numpy as np
 
 from paddy_lightning.errors import UserError
 
 SMALLEST = 1e-38  # whose logarithm is taken for that of 0
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
+# What few pictures cannot say by themselves; docs/calibration.md has what was tried.
+DEVIATION = math.log(2)  # of the temperature's logarithm, before any picture was seen
+DOUBT = 0.25  # of a picture, that spoke for all classes alike
 
 
 class Calibration(NamedTuple):
@@ -18,49 +19,49 @@ class Calibration(NamedTuple):
 
     Attributes:
         temperature: By which its logits are divided; above 1 it was too sure.
-        true_shares: float32 [N], ascending: how probable it then called each picture's class.
+        true_shares: [N], ascending: how probable it then called each picture's class.
     """
 
     temperature: float
-    true_shares: Tensor
+    true_shares: list[float]
 
 
-def calibrate(probabilities: Tensor, truth: Tensor) -> Calibration:
+def calibrate(probabilities: np.ndarray, truth: np.ndarray) -> Calibration:
     """Fit one temperature, which changes no label (Guo et al., 2017).
 
-    By the lowest loss, with Platt's targets (1999), as if one more picture had spoken for every
-    class alike: else a network that is right of all pictures would be told to be quite sure.
+    By the lowest loss, with a prior around 1, and targets short of certain, as Platt's (1999):
+    else a network that is right of all pictures would be told to be quite sure.
 
     Args:
         probabilities: float [N, num_classes], of pictures that did not train.
-        truth: int64 [N], their classes.
+        truth: int [N], their classes.
     """
-    logits = probabilities.double().clamp_min(SMALLEST).log()
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = _logits(probabilities)
     count, num_classes = logits.shape
-    targets = (count * F.one_hot(truth, num_classes) + 1 / num_classes) / (count + 1)
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+    doubt = DOUBT / (count + DOUBT)
+    targets = (1 - doubt) * np.eye(num_classes)[truth] + doubt / num_classes
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = F.cross_entropy(logits / log_temperature.exp(), targets)
-        value.backward()
-        return value
+    def loss(log_temperature: float) -> float:
+        shares = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return (log_temperature / DEVIATION) ** 2 / 2 - float((targets * shares).sum())
 
-    with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
-    temperature = min(max(math.exp(log_temperature.item()), COLDEST), HOTTEST)
-    shares = tempered(probabilities, temperature).gather(1, truth[:, None])[:, 0]
-    return Calibration(temperature, shares.sort().values)
+    bounds = (math.log(COLDEST), math.log(HOTTEST))
+    temperature = math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
+    shares = tempered(probabilities, temperature)[np.arange(count), truth]
+    return Calibration(temperature, sorted(shares.tolist()))
 
 
-def tempered(probabilities: Tensor, temperature: float) -> Tensor:
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """What they are when logits are divided by it: float32 [N, num_classes]; NaN stays NaN."""
-    logits = probabilities.double().clamp_min(SMALLEST).log()
-    return (logits / temperature).softmax(1).float()
+    logits = _logits(probabilities) / temperature
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
 
-def candidates(probabilities: Tensor, calibration: Calibration, coverage: float) -> Tensor:
+def candidates(probabilities: np.ndarray, calibration: Calibration, coverage: float) -> np.ndarray:
     """Sets of classes, of which at least this share holds the true one, over pictures alike.
 
     Split conformal prediction: every class as probable as the true one was on all but so few of
@@ -85,5 +86,11 @@ def candidates(probabilities: Tensor, calibration: Calibration, coverage: float)
             f"coverage={coverage:g}: needs {need} validation pictures or more, and there were"
             f" {len(shares)}; ask for less, or validate on more"
         )
-    likeliest = F.one_hot(probabilities.argmax(1), probabilities.shape[1]).bool()
-    return (probabilities >= shares[rank - 1]) | likeliest
+    found: np.ndarray = probabilities >= np.float32(shares[rank - 1])
+    found[np.arange(len(found)), probabilities.argmax(1)] = True
+    return found
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """float64, up to a constant in each row."""
+    return np.log(np.maximum(probabilities, SMALLEST, dtype=np.float64))
