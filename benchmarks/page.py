@@ -21,6 +21,7 @@ import pandas as pd
 from PIL import Image
 
 from paddy_lightning.page.serve import server_of
+from paddy_lightning.runs.calibration import temperature_of, tempered
 from paddy_lightning.runs.run_folder import read_predictions
 from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.runs.whereabouts import data_of
@@ -109,14 +110,16 @@ def ask(driver: Any, files: Sequence[Path]) -> tuple[np.ndarray, float]:
 
 def compared(run: Path) -> dict[str, Any]:
     """A row of the table: what differs between the page and ``valid_predictions.csv``."""
-    facts = load_checkpoint(run)["hyper_parameters"]
+    checkpoint = load_checkpoint(run)
+    facts = checkpoint["hyper_parameters"]
     valid = read_predictions(run / "valid_predictions.csv")
     root, names = data_of(facts).root, facts["class_names"]
     with served(run / "page") as address, window() as driver:
         driver.get(address)
         until(driver, "Ready")
         answers, ms = ask(driver, [root / file for file in valid["file"]])
-    apart = np.abs(answers - valid[names].to_numpy()).max(1)
+    said = tempered(valid[names].to_numpy(), temperature_of(checkpoint))
+    apart = np.abs(answers - said).max(1)
     labels = np.array(names)[answers.argmax(1)]
     return {
         "resize": str(facts["resize"]),

@@ -16,6 +16,7 @@ from paddy_lightning import __version__
 from paddy_lightning.errors import UserError
 from paddy_lightning.export.graph import Graph
 from paddy_lightning.network.model import resolve_arch
+from paddy_lightning.runs.calibration import temperature_of
 from paddy_lightning.runs.trained import load_module
 from paddy_lightning.runtime.model import ACTIVATION, PICTURES, PROBABILITIES, SCHEMA, TEXTS
 
@@ -23,11 +24,6 @@ OPSET = 18  # what the exporter itself speaks; later ones it would convert to
 LARGEST = 2**31 - 2**27  # bytes of weights in one file, with room for the rest
 SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: which part of the network it is of
 TALKERS = ("torch.onnx", "onnxscript", "onnx_ir")
-
-
-def temperature_of(facts: dict[str, Any]) -> float:
-    """By which the logits of a network are divided; 1 where nothing was fitted."""
-    return float(facts.get("temperature", 1))
 
 
 def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> None:
@@ -46,7 +42,9 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
     with set_exportable(True):  # such as attention in plain steps
         network: Any = load_module(checkpoint).model.float().eval()
     sizes = tuple(facts["presize"]), tuple(facts["size"])
-    graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts), tta).eval()
+    graph = Graph(
+        network, *sizes, facts["mean"], facts["std"], temperature_of(checkpoint), tta
+    ).eval()
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
     if size > LARGEST:
         raise UserError(
@@ -72,7 +70,7 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
             for node in program.model.graph:  # its stack traces name this machine's folders
                 for key in {*node.metadata_props} - {SCOPES}:
                     del node.metadata_props[key]
-            program.model.metadata_props.update(metadata(facts, tta))
+            program.model.metadata_props.update(metadata(checkpoint, tta))
             program.save(path, external_data=False)
     except ImportError as error:  # torch asks for them by itself
         raise UserError(
@@ -85,13 +83,14 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
         ) from error
 
 
-def metadata(facts: dict[str, Any], tta: bool = False) -> dict[str, str]:
-    """What a reader of the file must know, of a checkpoint's facts; JSON, but for plain words."""
+def metadata(checkpoint: dict[str, Any], tta: bool = False) -> dict[str, str]:
+    """What a reader of the file must know, of a checkpoint; JSON, but for plain words."""
+    facts = checkpoint["hyper_parameters"]
     values: dict[str, Any] = {
         "schema": SCHEMA,
         "paddy_lightning": __version__,
         "licence": licence_of(facts),
-        "temperature": temperature_of(facts),
+        "temperature": temperature_of(checkpoint),
         "tta": tta,
         **{key: facts[key] for key in ("arch", "class_names", "resize", "pad_mode", "draft")},
         **{key: list(facts[key]) for key in ("presize", "size", "mean", "std")},

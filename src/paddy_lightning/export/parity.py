@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from paddy_lightning.data.pictures import Pictures
-from paddy_lightning.export.onnx_file import temperature_of
+from paddy_lightning.runs.calibration import temperature_of
 from paddy_lightning.runs.trained import augment_of, load_module
 
 AT_ONCE = 16  # pictures
@@ -55,7 +55,7 @@ def by_checkpoint(checkpoint: dict[str, Any], tta: bool = False) -> Way:
         seen = augment.plain(torch.from_numpy(pictures)).to(dtype)
         views = (seen, seen.flip(3)) if tta else (seen,)
         logits = [network(one.contiguous(memory_format=torch.channels_last)) for one in views]
-        shares = (torch.stack(logits).float() / temperature_of(facts)).softmax(2)
+        shares = (torch.stack(logits).float() / temperature_of(checkpoint)).softmax(2)
         return shares.mean(0).numpy()
 
     return probabilities

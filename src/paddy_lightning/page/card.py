@@ -12,8 +12,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from paddy_lightning.insight.interpret import Interpretation, look_into
+from paddy_lightning.insight.interpret import (
+    Interpretation,
+    calibration_error,
+    look_into,
+    reliability,
+)
 from paddy_lightning.lettering import printable
+from paddy_lightning.runs.calibration import tempered
 from paddy_lightning.runs.summary import read_summary
 
 RIGHT = 0.9  # share of the answers given as sure that are to be right
@@ -68,6 +74,12 @@ Hugging Face, whose settings are at the top of this file, or GitHub Pages.
 """
 
 
+def as_shown(valid: pd.DataFrame, temperature: float) -> pd.DataFrame:
+    """``valid_predictions.csv`` with the confidence that the page would show."""
+    shares = tempered(valid[list(valid.columns[5:])].to_numpy(), temperature)
+    return valid.assign(confidence=shares.max(1))
+
+
 def sure_from(valid: pd.DataFrame) -> float | None:
     """The lowest confidence from which on nine in ten validation pictures are right; None: none.
 
@@ -94,14 +106,14 @@ def about(found: Interpretation) -> str:
     )
 
 
-def model_card(run_dir: Path, title: str, facts: dict[str, Any], sure: float | None) -> str:
+def model_card(run_dir: Path, title: str, facts: dict[str, Any], valid: pd.DataFrame) -> str:
     """README.md, from a run's own numbers.
 
     Args:
         run_dir: The run folder.
         title: Of the page.
         facts: The metadata of the exported network.
-        sure: As ``sure_from`` returns it.
+        valid: As ``as_shown`` returns it.
     """
     found, summary = look_into(run_dir), read_summary(run_dir)
     wrong, total = _wrong(found)
@@ -127,8 +139,8 @@ def model_card(run_dir: Path, title: str, facts: dict[str, Any], sure: float | N
         f1=f"{found.summary['macro_f1']:.3f}",
         chosen=_chosen(summary),
         confused=pairs.to_markdown(index=False) if len(pairs) else "It takes none for another.",
-        gap=f"{found.summary['calibration_error']:.1%}",
-        sure=_told_sure(sure),
+        gap=f"{calibration_error(reliability(valid)):.1%}",
+        sure=_told_sure(sure_from(valid)),
     )
     return _head(title, facts["licence"]) + text
 

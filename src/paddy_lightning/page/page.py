@@ -17,7 +17,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.export.export import FOLDER, MODEL, export_run
 from paddy_lightning.insight.interpret import look_into
 from paddy_lightning.lettering import printable
-from paddy_lightning.page.card import about, model_card, sure_from
+from paddy_lightning.page.card import about, as_shown, model_card, sure_from
 from paddy_lightning.page.icons import icon
 from paddy_lightning.page.onnxruntime_web import VERSION, find_runtime
 from paddy_lightning.page.serve import serve
@@ -87,11 +87,12 @@ def fill(folder: Path, run_dir: Path, title: str, facts: dict[str, Any], shown: 
         shutil.copyfile(source, folder / source.name)
     for name, side in ICONS.items():
         icon(side).save(folder / name)
-    sure = sure_from(read_predictions(run_dir / "valid_predictions.csv"))
+    valid = as_shown(read_predictions(run_dir / "valid_predictions.csv"), facts["temperature"])
+    sure = sure_from(valid)
     told = {name: facts[name] for name in TOLD} | {"shown": shown, "sure_from": sure}
     _write(folder / "model.json", json.dumps(told, indent=2, ensure_ascii=False))
     _write(folder / "manifest.webmanifest", json.dumps(manifest(title), ensure_ascii=False))
-    _write(folder / "README.md", model_card(run_dir, title, facts, sure))
+    _write(folder / "README.md", model_card(run_dir, title, facts, valid))
     _write(folder / "LICENSES.txt", licences(facts["licence"]))
     size = sum(path.stat().st_size for path in folder.iterdir() if path.name not in READ)
     page = string.Template((STATIC / "index.html").read_text("utf-8")).substitute(

@@ -1,10 +1,11 @@
 """How sure a network may be: one temperature, and sets of classes that hold the true one."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from paddy_lightning.choices import Tta
 from paddy_lightning.errors import UserError
 
 SMALLEST = 1e-38  # whose logarithm is taken for that of 0
@@ -24,6 +25,18 @@ class Calibration(NamedTuple):
 
     temperature: float
     true_shares: list[float]
+
+
+def calibration_of(checkpoint: dict[str, Any], tta: Tta = Tta.off) -> Calibration | None:
+    """What its training has found for one way to join views; None where it did not look."""
+    found = checkpoint.get("calibration", {}).get(str(tta))
+    return Calibration(**found) if found else None
+
+
+def temperature_of(checkpoint: dict[str, Any], tta: Tta = Tta.off) -> float:
+    """By which its logits are to be divided: that of these views, or of the plain one, or 1."""
+    found = calibration_of(checkpoint, tta) or calibration_of(checkpoint)
+    return found.temperature if found else 1.0
 
 
 def calibrate(probabilities: np.ndarray, truth: np.ndarray) -> Calibration:
