@@ -16,7 +16,7 @@ from paddy_lightning import __version__
 from paddy_lightning.errors import UserError
 from paddy_lightning.export.graph import Graph
 from paddy_lightning.network.model import resolve_arch
-from paddy_lightning.runs.trained import load_module
+from paddy_lightning.runs.trained import load_network
 from paddy_lightning.runtime.model import ACTIVATION, PICTURES, PROBABILITIES, SCHEMA, TEXTS
 
 OPSET = 18  # what the exporter itself speaks; later ones it would convert to
@@ -39,7 +39,7 @@ def write_onnx(checkpoint: dict[str, Any], path: Path) -> None:
     """
     facts = checkpoint["hyper_parameters"]
     with set_exportable(True):  # such as attention in plain steps
-        network: Any = load_module(checkpoint).model.float().eval()
+        network: Any = load_network(checkpoint).float().eval()
     sizes = tuple(facts["presize"]), tuple(facts["size"])
     graph = Graph(network, *sizes, facts["mean"], facts["std"], temperature_of(facts)).eval()
     size = sum(tensor.nbytes for tensor in graph.state_dict().values())
