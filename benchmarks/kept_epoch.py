@@ -22,6 +22,7 @@ from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.table import open_data
+from paddy_lightning.network.answers import logits_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.quiet import small_talk_left_out
 from paddy_lightning.training.averaging import WeightAverage
@@ -52,7 +53,7 @@ class Remembering(Classifier):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Remember a batch."""
-        self.said.append(F.log_softmax(self._logits(batch.image), dim=1))
+        self.said.append(F.log_softmax(logits_of(self.model, batch.image), dim=1))
         return super().validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:

@@ -122,10 +122,9 @@ class OurSide:
 
     def tta(self, count: int) -> None:
         """Four augmented views and the plain one, of some validation files."""
-        rows = self.datamodule.valid_rows
-        self.datamodule.valid_rows = rows[:count]
-        predict_views(self.module, self.datamodule, self.config.precision)
-        self.datamodule.valid_rows = rows
+        shown = self.datamodule.shown()
+        shown = shown._replace(rows=shown.rows[:count])
+        predict_views(self.module.model, shown, self.config.precision)
 
     def load(self) -> None:
         """An epoch of batches that nobody trains on, on the device, not augmented."""

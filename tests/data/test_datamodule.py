@@ -27,7 +27,7 @@ class Looker(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: dict[str, list[Batch]] = {"train": [], "valid": [], "predict": []}
+        self.seen: dict[str, list[Batch]] = {"train": [], "valid": []}
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -36,9 +36,6 @@ class Looker(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.seen["valid"].append(batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        self.seen["predict"].append(batch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.0)
@@ -239,12 +236,10 @@ def test_validation_is_not_augmented(stripes: Path, tmp_path: Path) -> None:
 
 def test_predicting_gives_every_view_from_one_decode(stripes: Path, tmp_path: Path) -> None:
     _, datamodule = look(stripes, tmp_path, tta=4)
-    looker = Looker()
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-    trainer.predict(looker, datamodule=datamodule, return_predictions=False)
-    image, _, index = looker.seen["predict"][0]
+    shown, cpu = datamodule.shown(), torch.device("cpu")
+    raw, _, index = batch = next(iter(shown.loader(cpu)))
+    image = shown.views(batch, cpu)
     assert image.shape == (8, 5, 3, 32, 24)
-    raw = next(iter(datamodule.predict_dataloader())).image
     assert torch.equal(image[:, -1], datamodule.augment.plain(raw))
     for view in range(4):
         assert torch.equal(image[:, view], datamodule.augment.random(raw, index, 0, view + 1))
@@ -264,5 +259,5 @@ def test_pictures_without_labels_can_be_predicted(stripes: Path) -> None:
     table = pd.DataFrame({"file": ["200000.jpg", "200001.jpg"]})
     augment = Augment((32, 24), [0.5] * 3, [0.5] * 3)
     datamodule = PaddyDataModule(stripes / "test_images", table, CLASSES, Presize(), augment)
-    batch = next(iter(datamodule.predict_dataloader()))
+    batch = next(iter(datamodule.shown().loader(torch.device("cpu"))))
     assert batch.label.tolist() == [-1, -1] and batch.index.tolist() == [0, 1]

@@ -119,7 +119,7 @@ def test_views_are_those_of_the_cpu(
     module.load_state_dict(load_checkpoint(tmp_path / "run")["state_dict"])
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     here, there = (
-        predict_views(module, datamodule, "32-true", on(where, devices=1))
+        predict_views(module.model, datamodule.shown(), "32-true", on(where, devices=1))
         for where in ("cpu", device)
     )
     assert here.shape == there.shape == (told["num_valid"], 5, 3) and not there.is_cuda

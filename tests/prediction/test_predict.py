@@ -1,11 +1,14 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from forks import true_starts
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -157,6 +160,26 @@ def test_folders_of_any_kind(
     for path, why in ((tmp_path / "empty", "no pictures in it"), (tmp_path / "x", "not there")):
         with pytest.raises(UserError, match=why):
             predict(tmp_path / "run", path)
+
+
+def test_predicting_imports_what_it_needs(finished: Path, stripes: Path, tmp_path: Path) -> None:
+    """Lightning and its like take seconds, of which a single picture needs none."""
+    picture = stripes / "test_images" / "200000.jpg"
+    words = ["predict", f"ckpt={finished}", f"images={picture}", f"output={tmp_path}"]
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['paddy', *{words!r}]\n"
+        "runpy.run_module('paddy_lightning', run_name='__main__')\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    with true_starts():
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    imported = {*told.stdout.splitlines()[-1].split()}
+    assert (tmp_path / "predictions.csv").is_file() and {"torch", "timm"} <= imported
+    assert not imported & {
+        *("pytorch_lightning", "lightning_fabric", "torchmetrics", "kornia", "tensorboard"),
+        *("scipy", "sklearn", "matplotlib", "captum", "imagehash", "onnxruntime"),
+    }
 
 
 def test_another_size_than_in_training(stripes: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.runs.summary import WHY_KEPT
-from paddy_lightning.runs.trained import load_checkpoint, load_module
+from paddy_lightning.runs.trained import load_checkpoint, load_network
 from paddy_lightning.training.check import check
 from paddy_lightning.training.targets import class_weights
 from paddy_lightning.training.train import train
@@ -62,7 +62,7 @@ def test_arguments_of_the_arch_are_in_the_checkpoint(stripes: Path, tmp_path: Pa
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint["hyper_parameters"]["arch_args"] == {"stem_width": 24}
     usual = build_model("resnet10t", 3, "none").state_dict()
-    ours = load_module(checkpoint).model.state_dict()
+    ours = load_network(checkpoint).state_dict()
     assert any(usual[name].shape != weights.shape for name, weights in ours.items())
     assert len(predict(tmp_path / "run")) == 8
     assert (

@@ -21,7 +21,7 @@ from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import build_model
 from paddy_lightning.prediction.predict import predict
-from paddy_lightning.runs.trained import load_checkpoint, load_module
+from paddy_lightning.runs.trained import load_checkpoint, load_network
 from paddy_lightning.training.build import build_datamodule, checkpoint_facts
 from paddy_lightning.training.frozen import fit_head, frozen_features, out_of_fold
 from paddy_lightning.training.probe import probe, ranked
@@ -85,7 +85,7 @@ def test_features_are_what_the_head_is_given(stripes: Path) -> None:
         facts = checkpoint_facts(config, data, names, network)
         datamodule = build_datamodule(config, data.root, data.train, names, facts)
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        features = frozen_features(network, datamodule, len(names), "32-true", {"devices": 1})
+        features = frozen_features(network, datamodule, "32-true", {"devices": 1})
         assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
         rows = [0, 7, len(data.train) - 1]
         images = torch.stack([datamodule.pictures[row].image for row in rows])
@@ -140,7 +140,7 @@ def test_a_training_can_start_from_its_head(probed: Path, stripes: Path, tmp_pat
     assert started["error_rate"] < fresh["error_rate"] - 0.2
     said = predict(start, stripes / "train_images")
     assert len(said) > 10 and said["confidence"].notna().all()
-    assert load_module(load_checkpoint(start)).model is not None
+    assert load_network(load_checkpoint(start)).head is not None
     summary = json.loads((tmp_path / "started" / "summary.json").read_text())
     assert summary["status"] == "done"
 

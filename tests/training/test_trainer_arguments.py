@@ -16,6 +16,7 @@ from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction import views
+from paddy_lightning.runs.trainer import device_of
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.training.check import check
 from paddy_lightning.training.checkpoints import Checkpoints
@@ -180,11 +181,11 @@ def test_the_last_evaluation_is_on_the_device_that_trained(
 ) -> None:
     told: list[dict[str, Any]] = []
 
-    def lightning_trainer(**arguments: Any) -> Any:
-        told.append(dict(arguments))
-        return pl.Trainer(**arguments | {"accelerator": "cpu", "devices": 1})
+    def device_of(**device: Any) -> torch.device:
+        told.append(device)
+        return torch.device("cpu")
 
-    monkeypatch.setattr(views, "lightning_trainer", lightning_trainer)
+    monkeypatch.setattr(views, "device_of", device_of)
     config = small(stripes, epochs=1, freeze_epochs=0)
     data = open_data(config.data)
     table = split_readable(config, data)
@@ -203,7 +204,26 @@ def test_the_last_evaluation_is_on_the_device_that_trained(
         one_device(config.trainer),
         config.tta,
     )
-    assert (told[0]["accelerator"], told[0]["devices"]) == ("gpu", [3])
+    assert told == [{"accelerator": "gpu", "devices": [3]}]
+
+
+@pytest.mark.parametrize(
+    ("here", "told", "device"),
+    [
+        ("cuda", {"accelerator": "gpu", "devices": [3]}, "cuda:3"),
+        ("cuda", {"devices": 1}, "cuda:0"),
+        ("cuda", {"devices": 1, "accelerator": "cpu"}, "cpu"),
+        ("mps", {"devices": 1}, "mps"),
+        ("mps", {"devices": 1, "accelerator": "cpu"}, "cpu"),
+        ("none", {"devices": 1}, "cpu"),
+    ],
+)
+def test_a_device_is_the_one_that_lightning_takes(
+    monkeypatch: pytest.MonkeyPatch, here: str, told: dict[str, Any], device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here == "cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: here == "mps")
+    assert device_of(**told) == torch.device(device)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
+from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
@@ -277,10 +278,10 @@ def test_nothing_but_batches_is_copied_to_the_device(stripes: Path, tmp_path: Pa
     module, datamodule = build(config, data, split_readable(config, data), Classifier)
     module.to("meta")
     batch = next(iter(datamodule.train_dataloader()))
+
     stages: dict[str, Callable[[Batch, int], object]] = {
         "training": module.training_step,
         "validating": module.validation_step,
-        "predicting": module.predict_step,
     }
     for stage, step in stages.items():
         module.train(stage == "training")
@@ -291,6 +292,13 @@ def test_nothing_but_batches_is_copied_to_the_device(stripes: Path, tmp_path: Pa
             with copies, numbers:
                 step(datamodule.transfer_batch_to_device(batch, torch.device("meta"), 0), 0)
         assert len(copies.seen) == len(batch) and not numbers.seen, (stage, copies, numbers)
+    shown = datamodule.shown()
+    for _ in range(2):
+        copies, numbers = Copies(), Numbers()
+        with copies, numbers:
+            views = shown.views(batch, torch.device("meta"))
+            probabilities_of(module.model, views.flatten(0, 1))
+    assert len(copies.seen) == 2 and not numbers.seen, (copies, numbers)
 
 
 def test_a_size_beyond_presize_is_told(stripes: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,11 +16,11 @@ from paddy_lightning.data.augment import Augment
 from paddy_lightning.data.pictures import Batch, Pictures
 from paddy_lightning.data.pixels import Kept
 from paddy_lightning.data.presize import Presize
+from paddy_lightning.data.shown import UNPROVEN, Shown
 from paddy_lightning.data.soft_targets import SoftTargets
 from paddy_lightning.data.workers import start_method
 
 log = logging.getLogger(__name__)
-UNPROVEN = "mps"  # Apple's GPUs: what they make of the augmentation was never looked at
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -134,9 +134,10 @@ class PaddyDataModule(pl.LightningDataModule):
         ours = self.valid_rows[rank::world_size]
         return self._loader(ours.tolist(), keep_workers=True)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """The validation rows, which are all rows of a table without a split."""
-        return self._loader(self.valid_rows.tolist())
+    def shown(self) -> Shown:
+        """The validation rows, which are all rows of a table without a split, to be predicted."""
+        rows, workers = self.valid_rows, self.num_workers
+        return Shown(self.pictures, rows, self.augment, self.tta, self.batch_size, workers)
 
     def state_dict(self) -> dict[str, int]:
         """The epoch after this one: checkpoints are written at the end of an epoch."""
@@ -149,7 +150,7 @@ class PaddyDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Augment in training, only resize otherwise; several views when predicting with TTA.
+        """Augment in training, only resize otherwise.
 
         Training batches with soft targets come as a ``SoftBatch``.
 
@@ -170,14 +171,7 @@ class PaddyDataModule(pl.LightningDataModule):
         images, _, index = batch
         if trainer.training:
             return self.augment.random(images, index, trainer.current_epoch, 0, first_row)
-        plain = self.augment.plain(images)
-        if not (trainer.predicting and self.tta):
-            return plain
-        views = [
-            self.augment.random(images, index, 0, view, first_row)
-            for view in range(1, self.tta + 1)
-        ]
-        return torch.stack([*views, plain], dim=1)
+        return self.augment.plain(images)
 
     def _ranks(self) -> tuple[int, int]:
         """Which of how many processes this is."""

@@ -17,7 +17,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.export.graph import Graph
 from paddy_lightning.network.model import resolve_arch
 from paddy_lightning.runs.calibration import temperature_of
-from paddy_lightning.runs.trained import load_module
+from paddy_lightning.runs.trained import load_network
 from paddy_lightning.runtime.model import ACTIVATION, PICTURES, PROBABILITIES, SCHEMA, TEXTS
 
 OPSET = 18  # what the exporter itself speaks; later ones it would convert to
@@ -40,7 +40,7 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
     """
     facts = checkpoint["hyper_parameters"]
     with set_exportable(True):  # such as attention in plain steps
-        network: Any = load_module(checkpoint).model.float().eval()
+        network: Any = load_network(checkpoint).float().eval()
     sizes = tuple(facts["presize"]), tuple(facts["size"])
     graph = Graph(
         network, *sizes, facts["mean"], facts["std"], temperature_of(checkpoint), tta

@@ -10,7 +10,7 @@ import torch
 
 from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.runs.calibration import temperature_of
-from paddy_lightning.runs.trained import augment_of, load_module
+from paddy_lightning.runs.trained import augment_of, load_network
 
 AT_ONCE = 16  # pictures
 Way = Callable[[np.ndarray], np.ndarray]  # uint8 [B, height, width, 3] -> float32 [B, num_classes]
@@ -47,7 +47,7 @@ class Form(NamedTuple):
 def by_checkpoint(checkpoint: dict[str, Any], tta: bool = False) -> Way:
     """The network as ``paddy predict`` runs it, on the CPU; ``tta``: mirror images as well."""
     facts = checkpoint["hyper_parameters"]
-    network, augment = load_module(checkpoint).model.eval(), augment_of(facts)
+    network, augment = load_network(checkpoint).eval(), augment_of(facts)
     dtype = next(network.parameters()).dtype
 
     @torch.inference_mode()

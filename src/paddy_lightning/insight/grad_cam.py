@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import Network
-from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_module
+from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_network
 from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
@@ -37,8 +36,7 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
     except UserError as error:
         log.warning("no pictures of the top losses: %s", error)
         return []
-    module = load_module(checkpoint)
-    network: Any = module.model.float().eval()
+    network = load_network(checkpoint).float().eval()
     seen = augment_of(facts).plain(images)
     target = torch.tensor([facts["class_names"].index(name) for name in rows["predicted"]])
     maps = attention(network, seen, target)

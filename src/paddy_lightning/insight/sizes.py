@@ -15,8 +15,9 @@ import torch
 from paddy_lightning.choices import Size
 from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
+from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.runs.evidence import LEVEL, chance, paired
-from paddy_lightning.runs.trained import at_size, augment_of, load_checkpoint, load_module
+from paddy_lightning.runs.trained import at_size, augment_of, load_checkpoint, load_network
 from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
@@ -100,13 +101,14 @@ def _predicted(checkpoint: dict[str, Any], pictures: Pictures, valid: pd.DataFra
     """``file, label, predicted, loss`` of every picture."""
     facts = checkpoint["hyper_parameters"]
     names, device = facts["class_names"], "cuda" if torch.cuda.is_available() else "cpu"
-    module, augment = load_module(checkpoint).eval().to(device), augment_of(facts)
+    network, augment = load_network(checkpoint).eval().to(device), augment_of(facts)
     log.info("size=%s: %d validation pictures", _name(facts["size"]), len(pictures))
     batches = []
     with torch.inference_mode():
         for rows in torch.arange(len(pictures)).split(AT_ONCE):
             images = torch.stack([one.image for one in pictures.__getitems__(rows.tolist())])
-            batches.append(module(augment.plain(images.to(device))).float().cpu())
+            seen = augment.plain(images.to(device))
+            batches.append(probabilities_of(network, seen).float().cpu())
     probabilities = torch.cat(batches)
     truth = torch.tensor([names.index(label) for label in valid["label"]])
     of_truth = probabilities.gather(1, truth[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""The LightningModule: loss, metrics, predictions, optimizer."""
+"""The LightningModule: loss, metrics, optimizer."""
 
 from typing import Any
 
@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from paddy_lightning.data.pictures import UNREAD, Batch
+from paddy_lightning.data.pictures import Batch
 from paddy_lightning.data.soft_targets import SoftBatch
+from paddy_lightning.network.answers import logits_of
 from paddy_lightning.network.param_groups import param_groups
+from paddy_lightning.network.weights import have_digits_for
 
-CPU_AT_ONCE = 16  # pictures whose maps stay in a processor's cache; in eval mode each is alone
 SMOOTHING = 0.98  # of the printed train loss, as in fastai
 
 
@@ -61,14 +62,10 @@ class Classifier(pl.LightningModule):
         self.num_valid = SumMetric(nan_strategy="disable")
         self._loss_sum, self._loss_weight = torch.zeros(()), 0.0
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """float32 [B, 3, height, width] -> probabilities, float32 [B, num_classes]."""
-        return F.softmax(self._logits(pictures), dim=1)
-
     def training_step(self, batch: Batch | SoftBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of one augmented batch: against its targets, or else its labels."""
         del batch_idx
-        logits = self._logits(batch.image)
+        logits = logits_of(self.model, batch.image)
         loss = F.cross_entropy(
             logits,
             batch.target if isinstance(batch, SoftBatch) else batch.label,
@@ -88,7 +85,7 @@ class Classifier(pl.LightningModule):
             bool [B], which pictures are right.
         """
         del batch_idx
-        logits = self._logits(batch.image)
+        logits = logits_of(self.model, batch.image)
         self.accuracy.update(logits, batch.label)
         loss = F.cross_entropy(logits, batch.label)
         self.valid_loss.update(loss * len(batch.label))
@@ -106,20 +103,6 @@ class Classifier(pl.LightningModule):
         self.log("valid_loss", self.valid_loss.compute() / self.num_valid.compute())
         for metric in (self.accuracy, self.valid_loss, self.num_valid):
             metric.reset()
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Probabilities of every view of every picture.
-
-        Returns:
-            int64 [B], the pictures' rows, and float32 [B, views, num_classes]; the last view is
-            the plain one, and without test-time augmentation it is the only one. NaN for files
-            that could not be read.
-        """
-        del batch_idx
-        views = batch.image if batch.image.ndim == 5 else batch.image[:, None]
-        probabilities = self(views.flatten(0, 1)).unflatten(0, views.shape[:2])
-        unread = (batch.label == UNREAD)[:, None, None]
-        return batch.index, probabilities.masked_fill(unread, torch.nan)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW as fastai sets it; every rate is overwritten before the first step."""
@@ -153,26 +136,6 @@ class Classifier(pl.LightningModule):
         loss = torch.where(loss.isfinite(), loss, so_far / (self._loss_weight or 1))
         self._loss_sum = SMOOTHING * so_far + (1 - SMOOTHING) * loss
         self._loss_weight = SMOOTHING * self._loss_weight + (1 - SMOOTHING)
-
-    def _logits(self, pictures: Tensor) -> Tensor:
-        """float32, also of lower weights, and float64 of such: loss and softmax need the digits.
-
-        Pictures come as float32 and go in as what the weights are: under 64-true or bf16-true
-        all of them are of that kind.
-        """
-        pictures = pictures.to(next(self.model.parameters()).dtype)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
-        if self.training or pictures.device.type != "cpu":
-            logits = self.model(pictures)
-        else:
-            logits = torch.cat([self.model(some) for some in pictures.split(CPU_AT_ONCE)])
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def have_digits_for(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Make a network float64 where what it is about to load is; float32 holds all that is lower."""
-    if any(tensor.dtype is torch.float64 for tensor in weights.values()):
-        module.double()
 
 
 def lay_alike(optimizer: torch.optim.Optimizer) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paddy_lightning.errors import UserError
 
@@ -136,3 +136,9 @@ def check_names(
             f"weights={path}: not the weights of this arch, {len(missing)} names missing and"
             f" {len(unknown)} unknown ({examples}, ...); set arch= to what they were made with"
         )
+
+
+def have_digits_for(module: nn.Module, weights: StateDict) -> None:
+    """Make a network float64 where what it is about to load is; float32 holds all that is lower."""
+    if any(tensor.dtype is torch.float64 for tensor in weights.values()):
+        module.double()

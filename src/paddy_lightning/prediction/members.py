@@ -5,14 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 import torch
 from torch import Tensor
 
 from paddy_lightning.choices import DataConfig, Size, Source, Tta
 from paddy_lightning.config import plain
 from paddy_lightning.data.broken import find_broken
-from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.data.pictures import Pictures
+from paddy_lightning.data.shown import Shown
 from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import ToPredict
@@ -23,7 +24,7 @@ from paddy_lightning.runs.trained import (
     augment_of,
     folder_of,
     load_checkpoint,
-    load_module,
+    load_network,
     presize_of,
 )
 from paddy_lightning.runtime.model import Model
@@ -83,13 +84,12 @@ def open_member(run: Path, how: How) -> Member:
 
 def _by_checkpoint(checkpoint: dict[str, Any], pictures: ToPredict, how: How) -> Tensor:
     facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
-    module = load_module(checkpoint)
-    datamodule = PaddyDataModule(
-        root,
-        pd.DataFrame({"file": files}),
-        facts["class_names"],
-        presize_of(facts),
+    no_labels = np.full(len(files), -1)
+    shown = Shown(
+        Pictures(root, files, no_labels, presize_of(facts), pass_unread=True),
+        np.arange(len(files)),
         augment_of(facts),
+        tta=0 if how.tta is Tta.off else TTA_VIEWS,
         batch_size=how.batch_size,
         num_workers=fitting_workers(
             # A worker costs more than eight files.
@@ -97,10 +97,8 @@ def _by_checkpoint(checkpoint: dict[str, Any], pictures: ToPredict, how: How) ->
             tuple(facts["presize"]),
             how.batch_size,
         ),
-        tta=0 if how.tta is Tta.off else TTA_VIEWS,
-        pass_unread=True,
     )
-    views = predict_views(module, datamodule, facts["precision"])
+    views = predict_views(load_network(checkpoint), shown, facts["precision"])
     unread = files[views.isnan().any(-1).any(-1).numpy()]
     for problem in find_broken(root, unread, num_workers=1):
         log.warning(UNREAD, problem)

@@ -9,8 +9,10 @@ from paddy_lightning.choices import PadMode, Resize, Size
 from paddy_lightning.data.augment import Augment, kornia_augmentations
 from paddy_lightning.data.presize import Presize
 from paddy_lightning.errors import UserError
-from paddy_lightning.network.classifier import Classifier, have_digits_for
-from paddy_lightning.network.model import build_model, resolve_arch
+from paddy_lightning.network.model import Network, build_model, resolve_arch
+from paddy_lightning.network.weights import have_digits_for
+
+MODEL = "model."  # the network's name in a Classifier, with which those of its weights begin
 
 
 def load_checkpoint(run: str | Path) -> dict[str, Any]:
@@ -61,16 +63,18 @@ def at_size(checkpoint: dict[str, Any], size: Size | None) -> dict[str, Any]:
     return checkpoint | {"hyper_parameters": facts | {"size": list(size)}}
 
 
-def load_module(checkpoint: dict[str, Any]) -> Classifier:
+def load_network(checkpoint: dict[str, Any]) -> Network:
     """The network of a checkpoint, with its weights."""
     facts = checkpoint["hyper_parameters"]
     num_classes = len(facts["class_names"])
     arch_args = facts.get("arch_args")  # none in checkpoints of 0.1.0's first days
-    model = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]), arch_args)
-    module = Classifier(model, num_classes)
-    have_digits_for(module, checkpoint["state_dict"])
-    module.load_state_dict(checkpoint["state_dict"])
-    return module
+    network = build_model(facts["arch"], num_classes, "none", tuple(facts["size"]), arch_args)
+    weights = {
+        name.removeprefix(MODEL): tensor for name, tensor in checkpoint["state_dict"].items()
+    }
+    have_digits_for(network, weights)
+    network.load_state_dict(weights)
+    return network
 
 
 def presize_of(facts: dict[str, Any]) -> Presize:

@@ -1,9 +1,9 @@
-"""Lightning's Trainer, as everything here that runs a network has it."""
+"""Lightning's Trainer, as everything that trains has it; and devices, by its names."""
 
 import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.quiet import small_talk_left_out
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from pytorch_lightning import Trainer
 
@@ -69,6 +70,22 @@ def refusals_are_ours(also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     except refusals as error:
         first_line = str(error).strip().split("\n")[0]
         raise UserError(f"trainer, precision: {first_line}") from error
+
+
+def device_of(accelerator: str = "auto", devices: int | str | Sequence[int] = 1) -> "torch.device":
+    """What Lightning calls one device, as torch does.
+
+    Args:
+        accelerator: auto, cpu, gpu, cuda or mps.
+        devices: 1 for the first, or a list of one number.
+    """
+    import torch
+
+    if accelerator != "mps" and accelerator != "cpu" and torch.cuda.is_available():
+        number = devices[0] if isinstance(devices, (list, tuple)) else 0
+        return torch.device("cuda", number)
+    on_apple = accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available()
+    return torch.device("mps" if on_apple else "cpu")
 
 
 def usable_precision(precision: str, accelerator: str | None = None, notice: bool = False) -> str:

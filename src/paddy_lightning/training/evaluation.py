@@ -41,7 +41,7 @@ def evaluate_best(
     """
     checkpoint = torch.load(best, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
-    views = predict_views(module, datamodule, precision, device)
+    views = predict_views(module.model, datamodule.shown(), precision, device)
     class_names = checkpoint["hyper_parameters"]["class_names"]
     found = evaluate(table[table["is_valid"]], views, class_names, tta, run_dir)
     return found | {"kept_epoch": checkpoint["epoch"] + 1}

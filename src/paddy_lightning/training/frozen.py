@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
-from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.network.answers import logits_of
 from paddy_lightning.network.model import Network
 from paddy_lightning.network.param_groups import param_groups
 from paddy_lightning.prediction.views import predict_views
@@ -24,18 +24,9 @@ MIN_STEPS = 80  # as these photos have; of fewer there are more epochs
 MAX_ITER = 500  # of the regression; those photos need 74
 
 
-class Features(Classifier):
-    """Says of every picture what its network makes of it, in place of probabilities."""
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """float32 [B, 3, height, width] -> float32 [B, width]."""
-        return self._logits(pictures)
-
-
 def frozen_features(
     network: Network,
     datamodule: PaddyDataModule,
-    num_classes: int,
     precision: str,
     device: Mapping[str, Any],
 ) -> Tensor:
@@ -44,7 +35,6 @@ def frozen_features(
     Args:
         network: In whose body nothing changes, statistics included.
         datamodule: Of the pictures.
-        num_classes: Of the network.
         precision: As in training.
         device: Lightning's ``accelerator`` and ``devices`` for one of them.
 
@@ -54,8 +44,7 @@ def frozen_features(
     head = network.head
     network.head, _ = network.split_head()
     try:
-        module = Features(network, num_classes)
-        return predict_views(module, datamodule, precision, device)[:, 0]
+        return predict_views(network, datamodule.shown(), precision, device, logits_of)[:, 0]
     finally:
         network.head = head
 

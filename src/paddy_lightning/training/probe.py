@@ -152,8 +152,7 @@ def probe_one(
     )
     began = time.perf_counter()
     device = one_device(config.trainer)
-    classes = len(pictures.class_names)
-    features = frozen_features(network, datamodule, classes, config.precision, device)
+    features = frozen_features(network, datamodule, config.precision, device)
     seconds = time.perf_counter() - began
     size = "x".join(map(str, config.size))
     try:

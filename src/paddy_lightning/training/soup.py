@@ -23,11 +23,12 @@ from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.compare import named_runs
+from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.run_folder import new_run_folder, read_config, save_config, short_names
 from paddy_lightning.runs.summary import FINISHED, Summary, read_summary, summarised, versions
-from paddy_lightning.runs.trained import load_checkpoint, load_module
+from paddy_lightning.runs.trained import load_checkpoint, load_network
 from paddy_lightning.runs.whereabouts import open_again
 from paddy_lightning.training.build import build_datamodule
 from paddy_lightning.training.checkpoints import WholeFiles
@@ -131,7 +132,8 @@ class Pot:
         self.checkpoint, self.datamodule, self.folder = checkpoint, datamodule, folder
         self.valid = table[table["is_valid"]]
         self.config = config
-        self.module = load_module(checkpoint)
+        num_classes = len(checkpoint["hyper_parameters"]["class_names"])
+        self.module = Classifier(load_network(checkpoint), num_classes)
         self.total: StateDict = {}
         self.members = 0
         datamodule.tta = 0
@@ -145,7 +147,8 @@ class Pot:
         self.module.load_state_dict(mean)
         if count > 1:
             self._renew_statistics()
-        self.views = predict_views(self.module, self.datamodule, self.config.precision)
+        shown = self.datamodule.shown()
+        self.views = predict_views(self.module.model, shown, self.config.precision)
         return self._evaluated(None)["error_rate"]
 
     def keep(self) -> Summary:
