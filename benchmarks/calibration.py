@@ -15,7 +15,7 @@ import pandas as pd
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.compare import named_runs
 from paddy_lightning.insight.interpret import calibration_error, reliability
-from paddy_lightning.runs.calibration import SMALLEST, calibrate, candidates, tempered
+from paddy_lightning.runs.calibration import SMALLEST, bound, calibrate, candidates, tempered
 from paddy_lightning.runs.run_folder import read_predictions
 
 HALVES = 20
@@ -39,7 +39,7 @@ def judged(valid: pd.DataFrame, seed: int) -> pd.DataFrame:
         found[f"loss {way}"] = -np.log(probabilities[rows, labels].clip(SMALLEST))
     for coverage in COVERAGES:
         try:
-            sets = candidates(after, calibration, coverage)
+            sets = candidates(after, bound(calibration, coverage))
         except UserError:  # too few pictures to promise that
             continue
         found[f"held {coverage}"], found[f"size {coverage}"] = sets[rows, labels], sets.sum(1)

@@ -61,6 +61,9 @@ class PredictConfig:
     )
     tta: Any = knob("off", "off, mean (also: true) or max: test-time augmentation")
     size: Any = knob(None, "what the network sees: 147, 192x144; null: as it was trained")
+    coverage: float | None = knob(
+        None, "also tell the candidates that hold the true class this often, such as .95"
+    )
     output: str | None = knob(None, "folder of the CSV files; null: the run folder", PATH)
     batch_size: int = knob(64, "pictures a step")
     num_workers: int | None = knob(

@@ -47,7 +47,7 @@ def test_errors_are_those_of_the_common_validation_pictures(members: list[Path])
     valid = [pd.read_csv(m / "valid_predictions.csv").set_index("file") for m in members]
     common = sorted(set(valid[0].index) & set(valid[1].index) & set(valid[2].index))
     assert 0 < len(common) < 12
-    errors = validation_errors(members, shares(None, 3))
+    errors = validation_errors(members, shares(None, 3), [1, 1, 1])
     assert errors["run"].tolist() == ["0", "1", "2", "ensemble"]
     assert (errors["pictures"] == len(common)).all()
     for error, table in zip(errors["error_rate"], valid, strict=False):
@@ -95,7 +95,7 @@ def test_members_of_other_classes_are_refused(
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=6), st.integers(1, 5))
 def test_joined_members_are_probabilities(weights: list[float], classes: int) -> None:
     members = [torch.rand(4, classes).softmax(1) for _ in weights]
-    joined = join_members(members, shares(weights, len(weights)))
+    joined = join_members(members, shares(weights, len(weights)), [1] * len(weights))
     assert (joined.sum(1) - 1).abs().max() < 1e-5
     assert joined.amin() >= min(float(m.amin()) for m in members) - 1e-6
 
@@ -111,9 +111,9 @@ def test_members_of_one_name_and_of_other_pictures(tmp_path: Path) -> None:
             tmp_path / name / "run" / "valid_predictions.csv", index=False
         )
     runs = [tmp_path / "x" / "run", tmp_path / "y" / "run"]
-    errors = validation_errors(runs, shares(None, 2))
+    errors = validation_errors(runs, shares(None, 2), [1, 1])
     assert errors["run"].tolist() == ["x/run", "y/run", "ensemble"]
     assert errors["pictures"].tolist() == [2, 2, 2] and errors["error_rate"].tolist() == [0, 0, 0]
     (runs[0] / "valid_predictions.csv").write_text("picture,label\n1.jpg,a\n")
     with pytest.raises(UserError, match="has no column file"):
-        validation_errors(runs, shares(None, 2))
+        validation_errors(runs, shares(None, 2), [1, 1])

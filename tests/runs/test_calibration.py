@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from paddy_lightning.errors import UserError
-from paddy_lightning.runs.calibration import Calibration, calibrate, candidates, tempered
+from paddy_lightning.runs.calibration import Calibration, bound, calibrate, candidates, tempered
 
 
 def drawn(count: int, seed: int, sharper: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,14 +56,14 @@ def test_sets_hold_the_truth_as_often_as_was_asked(coverage: float) -> None:
         probabilities, truth = drawn(400, seed, 2)
         calibration = calibrate(probabilities[:100], truth[:100])
         others = tempered(probabilities[100:], calibration.temperature)
-        sets = candidates(others, calibration, coverage)
+        sets = candidates(others, bound(calibration, coverage))
         held.append(sets[np.arange(300), truth[100:]].mean())
     assert coverage - 0.01 < np.mean(held) < coverage + 0.03
 
 
 def test_the_likeliest_is_always_a_candidate() -> None:
-    calibration = Calibration(1, [0.9] * 99)
-    sets = candidates(np.array([[0.6, 0.4], [0.95, 0.05]], np.float32), calibration, 0.9)
+    least = bound(Calibration(1, [0.9] * 99), 0.9)
+    sets = candidates(np.array([[0.6, 0.4], [0.95, 0.05]], np.float32), least)
     assert sets.tolist() == [[True, False], [True, False]]
 
 
@@ -71,6 +71,6 @@ def test_too_few_pictures_promise_nothing() -> None:
     """At least 1 / (1 - coverage) - 1, by the rank that is asked for."""
     probabilities, truth = drawn(19, 0)
     calibration = calibrate(probabilities, truth)
-    assert candidates(probabilities, calibration, 0.95).any()
+    assert bound(calibration, 0.95) == calibration.true_shares[0]
     with pytest.raises(UserError, match=r"coverage=0\.96: needs 24 validation pictures or more"):
-        candidates(probabilities, calibration, 0.96)
+        bound(calibration, 0.96)

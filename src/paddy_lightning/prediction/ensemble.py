@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from paddy_lightning.errors import UserError
+from paddy_lightning.runs.calibration import tempered
 from paddy_lightning.runs.run_folder import read_predictions, short_names
 
 
@@ -27,11 +27,25 @@ def shares(weights: Sequence[float] | None, members: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def join_members(probabilities: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """float [N, num_classes] of each member, and what it counts for -> float [N, num_classes]."""
-    return torch.stack([p * weight for p, weight in zip(probabilities, weights, strict=True)]).sum(
-        0
-    )
+def join_members(
+    probabilities: Sequence[Tensor], weights: Sequence[float], temperatures: Sequence[float]
+) -> Tensor:
+    """The mean of what each says, calibrated: float [N, num_classes].
+
+    Args:
+        probabilities: Of each, float [N, num_classes].
+        weights: What each counts for.
+        temperatures: By which the logits of each are divided.
+    """
+    each = zip(probabilities, weights, temperatures, strict=True)
+    return torch.stack([divided(p, temperature) * weight for p, weight, temperature in each]).sum(0)
+
+
+def divided(probabilities: Tensor, temperature: float) -> Tensor:
+    """``calibration.tempered``: float32 [N, num_classes]; by 1, the very same."""
+    if temperature == 1:
+        return probabilities
+    return torch.from_numpy(tempered(probabilities.numpy(), temperature))
 
 
 def check_members(facts: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
@@ -51,7 +65,9 @@ def check_members(facts: Sequence[dict[str, Any]], names: Sequence[str]) -> None
             raise UserError(f"ckpt={name}: tells {classes} apart, and {names[0]} {first}")
 
 
-def validation_errors(runs: Sequence[Path], weights: Sequence[float]) -> pd.DataFrame:
+def validation_errors(
+    runs: Sequence[Path], weights: Sequence[float], temperatures: Sequence[float]
+) -> pd.DataFrame:
     """Errors of the members and of the whole on the pictures that none of them trained on.
 
     From the runs' ``valid_predictions.csv``, without test-time augmentation.
@@ -60,16 +76,30 @@ def validation_errors(runs: Sequence[Path], weights: Sequence[float]) -> pd.Data
         A row a member and a last one for the ensemble: ``run, pictures, error_rate``; no rows
         where no picture validated all of them, as with folds.
     """
+    common, members = validated_by_all(runs)
+    if common.empty:
+        return pd.DataFrame(columns=["run", "pictures", "error_rate"])
+    truth = torch.tensor(common["class"].to_numpy())
+    said = [one.argmax(1) for one in (*members, join_members(members, weights, temperatures))]
+    names = [*short_names(runs), "ensemble"]
+    errors = [float((labels != truth).float().mean()) for labels in said]
+    return pd.DataFrame({"run": names, "pictures": len(common), "error_rate": errors})
+
+
+def validated_by_all(runs: Sequence[Path]) -> tuple[pd.DataFrame, list[Tensor]]:
+    """The pictures that validated every run, and what each says of them.
+
+    Returns:
+        ``file, label, class``, a row a picture; and float64 [N, num_classes] of each run.
+
+    Raises:
+        UserError: A folder is no run's.
+    """
     key = ["file", "label"]  # the same name under another label is another picture
     tables = [read_predictions(run / "valid_predictions.csv").set_index(key) for run in runs]
-    common = sorted(set.intersection(*(set(table.index) for table in tables)))
-    if not common:
-        return pd.DataFrame(columns=["run", "pictures", "error_rate"])
-    tables = [table.loc[common].reset_index() for table in tables]
+    rows = sorted(set.intersection(*(set(table.index) for table in tables)))
+    tables = [table.loc[rows].reset_index() for table in tables]
     class_names = list(tables[0].columns[5:])
+    codes = pd.Categorical(tables[0]["label"], class_names).codes.astype("int64")
     members = [torch.tensor(table[class_names].to_numpy()) for table in tables]
-    best = join_members(members, weights).argmax(1).numpy()
-    said = [*(table["predicted"] for table in tables), np.array(class_names)[best]]
-    names = [*short_names(runs), "ensemble"]
-    errors = [float((labels != tables[0]["label"]).mean()) for labels in said]
-    return pd.DataFrame({"run": names, "pictures": len(common), "error_rate": errors})
+    return tables[0][key].assign(**{"class": codes}), members

@@ -18,6 +18,7 @@ from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import ToPredict
 from paddy_lightning.prediction.views import TTA_VIEWS, predict_views
+from paddy_lightning.runs.calibration import Calibration, calibration_of, temperature_of
 from paddy_lightning.runs.run_folder import read_config
 from paddy_lightning.runs.trained import (
     at_size,
@@ -59,11 +60,15 @@ class Member(NamedTuple):
         facts: ``class_names`` and ``data``, and whatever else a checkpoint has.
         views: Pictures -> float32 [N, views, num_classes], the plain view last, NaN for files that
             cannot be read, which are told.
+        temperature: By which its logits are to be divided.
+        calibration: What its validation says of just these views, at its own size.
     """
 
     folder: Path
     facts: dict[str, Any]
     views: Callable[[ToPredict], Tensor]
+    temperature: float = 1
+    calibration: Calibration | None = None
 
 
 def open_member(run: Path, how: How) -> Member:
@@ -74,12 +79,19 @@ def open_member(run: Path, how: How) -> Member:
     """
     if run.suffix == ONNX:
         return _exported(run, how)
-    checkpoint = at_size(load_checkpoint(run), how.size)
+    as_trained = load_checkpoint(run)
+    checkpoint = at_size(as_trained, how.size)
 
     def views(pictures: ToPredict) -> Tensor:
         return _by_checkpoint(checkpoint, pictures, how)
 
-    return Member(folder_of(run), checkpoint["hyper_parameters"], views)
+    return Member(
+        folder_of(run),
+        checkpoint["hyper_parameters"],
+        views,
+        temperature_of(checkpoint, how.tta),
+        calibration_of(checkpoint, how.tta) if checkpoint is as_trained else None,
+    )
 
 
 def _by_checkpoint(checkpoint: dict[str, Any], pictures: ToPredict, how: How) -> Tensor:

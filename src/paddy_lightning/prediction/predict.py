@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
 from paddy_lightning.choices import Size, Tta
@@ -14,7 +15,8 @@ from paddy_lightning.config import check_counts
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import read_enum, read_path
-from paddy_lightning.prediction.ensemble import check_members, join_members, shares
+from paddy_lightning.prediction.confidence import add_candidates, bound_of, confidence_of
+from paddy_lightning.prediction.ensemble import check_members, divided, join_members, shares
 from paddy_lightning.prediction.images import find_images, trained_on
 from paddy_lightning.prediction.members import How, open_member
 from paddy_lightning.prediction.report import report_errors, report_members, report_top
@@ -37,6 +39,7 @@ def predict(
     num_workers: int | None = None,
     ensemble_weights: Sequence[float] | None = None,
     size: Size | None = None,
+    coverage: float | None = None,
 ) -> pd.DataFrame:
     """What a trained network, or several together, make of pictures.
 
@@ -50,12 +53,15 @@ def predict(
             network has threads.
         ensemble_weights: What each run counts for; None for all the same.
         size: ``(height, width)`` that the networks see; None for that of their training.
+        coverage: The share of pictures like those of the validation whose class is to be among
+            ``candidates``, in (0, 1); None for no such column.
 
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
-        ``label`` (the likeliest class), ``confidence`` (its probability), and the probability
-        of every class in a column of its name. A file that cannot be read has a row with an
-        empty label and no numbers, and is told as a warning.
+        ``label`` (the likeliest class), ``confidence`` (its probability, calibrated on
+        the validation pictures), with ``coverage`` also ``candidates`` and ``sure`` (there is but
+        one), and the probability of every class in a column of its name. A file that cannot be
+        read has a row with an empty label and no numbers, and is told as a warning.
 
     Raises:
         UserError: No such run, no pictures, or members that do not go together.
@@ -63,7 +69,7 @@ def predict(
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
     how = How(tta, size, batch_size, num_workers)
-    return _predict(runs, read_path(images), how, ensemble_weights)[0]
+    return _predict(runs, read_path(images), how, ensemble_weights, coverage)[0]
 
 
 @left_as_found()
@@ -86,7 +92,9 @@ def run_predict(config: PredictConfig) -> Path:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else folder_of(Path(runs[0]))
     how = How(config.tta, config.size, config.batch_size, config.num_workers)
-    predictions, sample = _predict(runs, config.images, how, config.ensemble_weights)
+    predictions, sample = _predict(
+        runs, config.images, how, config.ensemble_weights, config.coverage
+    )
     written = _write_csv(output / "predictions.csv", predictions)
     if sample is not None:
         _write_csv(output / "submission.csv", submission(predictions, sample))
@@ -98,24 +106,35 @@ def _predict(
     images: str | Path | None,
     how: How,
     ensemble_weights: Sequence[float] | None,
+    coverage: float | None,
 ) -> tuple[pd.DataFrame, Path | None]:
     """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
     weights = shares(ensemble_weights, len(runs))
     members = [open_member(Path(run), how) for run in runs]
     check_members([member.facts for member in members], [str(run) for run in runs])
     class_names = members[0].facts["class_names"]
+    temperatures = [member.temperature for member in members]
+    confidence = confidence_of(members, weights, how.tta)
+    least = None if coverage is None else bound_of(confidence, class_names, coverage)
     pictures = find_images(images, members[0].facts)
     log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
     every_view = [member.views(pictures) for member in members]
-    joined = join_members([join_views(views, how.tta) for views in every_view], weights)
-    predictions = predictions_table(pictures.files, joined, class_names)
+
+    def joined(tta: Tta) -> Tensor:
+        each = [join_views(views, tta) for views in every_view]
+        if tta is Tta.max:  # no probabilities
+            return join_members(each, weights, [1] * len(each))
+        return divided(join_members(each, weights, temperatures), confidence.temperature)
+
+    predictions = predictions_table(pictures.files, joined(how.tta), class_names)
+    if least is not None:
+        predictions = add_candidates(predictions, class_names, least)
     if len(runs) > 1:
-        report_members([member.folder for member in members], weights)
+        report_members([member.folder for member in members], weights, temperatures)
     if len(predictions) == 1:
         report_top(predictions, class_names)
     if images is not None:
-        plain = join_members([join_views(views, Tta.off) for views in every_view], weights)
-        without_tta = predictions_table(pictures.files, plain, class_names)["label"]
+        without_tta = predictions_table(pictures.files, joined(Tta.off), class_names)["label"]
         trained = np.any(
             [trained_on(member.folder, member.facts, pictures) for member in members], axis=0
         )

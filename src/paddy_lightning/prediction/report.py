@@ -63,10 +63,10 @@ def report_errors(
             )
 
 
-def report_members(runs: list[Path], weights: list[float]) -> None:
+def report_members(runs: list[Path], weights: list[float], temperatures: list[float]) -> None:
     """Tell what each member and the whole get wrong of the pictures that none trained on."""
     try:
-        errors = validation_errors(runs, weights)
+        errors = validation_errors(runs, weights, temperatures)
     except UserError as error:  # a checkpoint file without its run
         log.info("no validation errors of the members: %s", error)
         return

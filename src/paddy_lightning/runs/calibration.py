@@ -74,32 +74,34 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
 
 
-def candidates(probabilities: np.ndarray, calibration: Calibration, coverage: float) -> np.ndarray:
-    """Sets of classes, of which at least this share holds the true one, over pictures alike.
+def bound(calibration: Calibration, coverage: float) -> float:
+    """How probable a class must be to be a candidate, for the true one to be among them so often.
 
-    Split conformal prediction: every class as probable as the true one was on all but so few of
-    the pictures that calibrate (Sadinle, Lei and Wasserman, 2019); and the likeliest always.
+    Split conformal prediction: all but so few of the pictures that calibrate had their true class
+    called as probable (Sadinle, Lei and Wasserman, 2019). It holds for pictures like those, on
+    average over which of them calibrate.
 
     Args:
-        probabilities: float32 [N, num_classes], calibrated.
         calibration: Of the same network and views.
         coverage: In (0, 1).
-
-    Returns:
-        bool [N, num_classes].
 
     Raises:
         UserError: Fewer pictures than such a promise needs.
     """
     shares, allowed = calibration.true_shares, 1 - coverage
-    rank = math.floor(allowed * (len(shares) + 1) + 1e-9)  # of the share that is the bound
+    rank = math.floor(allowed * (len(shares) + 1) + 1e-9)
     if rank < 1:
         need = math.ceil(1 / allowed - 1 - 1e-9)
         raise UserError(
             f"coverage={coverage:g}: needs {need} validation pictures or more, and there were"
             f" {len(shares)}; ask for less, or validate on more"
         )
-    found: np.ndarray = probabilities >= np.float32(shares[rank - 1])
+    return shares[rank - 1]
+
+
+def candidates(probabilities: np.ndarray, least: float) -> np.ndarray:
+    """bool [N, num_classes]: as probable as that, and the likeliest always."""
+    found: np.ndarray = probabilities >= np.float32(least)
     found[np.arange(len(found)), probabilities.argmax(1)] = True
     return found
 

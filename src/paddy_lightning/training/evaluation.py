@@ -1,4 +1,4 @@
-"""The best checkpoint of a run on its validation pictures: errors, and a row a picture."""
+"""The best checkpoint of a run on its validation pictures: errors, and how sure it may be."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,9 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
+from paddy_lightning.runs.calibration import calibrate
 from paddy_lightning.runs.summary import Summary
+from paddy_lightning.training.checkpoints import WholeFiles
 
 
 def evaluate_best(
@@ -27,7 +29,7 @@ def evaluate_best(
     device: Mapping[str, Any],
     tta: bool,
 ) -> Summary:
-    """``evaluate`` of the best checkpoint, and its epoch.
+    """``evaluate`` of the best checkpoint, and its epoch; the checkpoint learns how sure it may be.
 
     Args:
         best: The checkpoint.
@@ -43,8 +45,20 @@ def evaluate_best(
     module.load_state_dict(checkpoint["state_dict"])
     views = predict_views(module.model, datamodule.shown(), precision, device)
     class_names = checkpoint["hyper_parameters"]["class_names"]
-    found = evaluate(table[table["is_valid"]], views, class_names, tta, run_dir)
+    valid = table[table["is_valid"]]
+    found = evaluate(valid, views, class_names, tta, run_dir)
+    checkpoint["calibration"] = calibrations(valid, views, class_names, tta)
+    WholeFiles().save_checkpoint(checkpoint, best)
     return found | {"kept_epoch": checkpoint["epoch"] + 1}
+
+
+def calibrations(
+    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool
+) -> dict[str, dict[str, Any]]:
+    """How sure a network may be, by each way to join its views; arguments as for ``evaluate``."""
+    truth = pd.Categorical(table["label"], class_names).codes.astype("int64")
+    ways = (Tta.off, Tta.mean) if tta else (Tta.off,)
+    return {str(way): calibrate(join_views(views, way).numpy(), truth)._asdict() for way in ways}
 
 
 def evaluate(

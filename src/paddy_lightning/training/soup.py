@@ -32,7 +32,7 @@ from paddy_lightning.runs.trained import load_checkpoint, load_network
 from paddy_lightning.runs.whereabouts import open_again
 from paddy_lightning.training.build import build_datamodule
 from paddy_lightning.training.checkpoints import WholeFiles
-from paddy_lightning.training.evaluation import evaluate
+from paddy_lightning.training.evaluation import calibrations, evaluate
 from paddy_lightning.training.fine_tune import step_seed
 
 log = logging.getLogger(__name__)
@@ -132,8 +132,8 @@ class Pot:
         self.checkpoint, self.datamodule, self.folder = checkpoint, datamodule, folder
         self.valid = table[table["is_valid"]]
         self.config = config
-        num_classes = len(checkpoint["hyper_parameters"]["class_names"])
-        self.module = Classifier(load_network(checkpoint), num_classes)
+        self.class_names = checkpoint["hyper_parameters"]["class_names"]
+        self.module = Classifier(load_network(checkpoint), len(self.class_names))
         self.total: StateDict = {}
         self.members = 0
         datamodule.tta = 0
@@ -157,12 +157,13 @@ class Pot:
         state_dict = {name: t.cpu() for name, t in self.module.state_dict().items()}
         path = self.folder / "checkpoints" / "best.ckpt"
         path.parent.mkdir(exist_ok=True)
-        WholeFiles().save_checkpoint(self.checkpoint | {"state_dict": state_dict}, path)
+        told = calibrations(self.valid, self.views, self.class_names, tta=False)
+        changes = {"state_dict": state_dict, "calibration": told}
+        WholeFiles().save_checkpoint(self.checkpoint | changes, path)
         return self._evaluated(self.folder)
 
     def _evaluated(self, folder: Path | None) -> Summary:
-        names = self.checkpoint["hyper_parameters"]["class_names"]
-        return evaluate(self.valid, self.views, names, False, folder)
+        return evaluate(self.valid, self.views, self.class_names, False, folder)
 
     def _renew_statistics(self) -> None:
         """Those of normalisation layers, over an epoch of training pictures: no average fits."""
