@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from PIL import Image
@@ -12,8 +13,11 @@ from PIL import Image
 from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.export import int8
 from paddy_lightning.export.export import Validation, export_run, try_int8
-from paddy_lightning.export.int8 import Verdict, calibration_pictures, compare
+from paddy_lightning.export.int8 import Verdict, calibration_pictures, compare, write_int8
+from paddy_lightning.export.onnx_file import write_onnx
 from paddy_lightning.export.parity import Answers
+from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.network.model import build_model, resolve_arch
 from paddy_lightning.runs.run_folder import read_predictions
 from paddy_lightning.runs.trained import load_checkpoint, presize_of
 from paddy_lightning.runs.whereabouts import pictures_of
@@ -48,6 +52,28 @@ def test_it_is_calibrated_on_training_pictures(exported: Path) -> None:
     table = pd.read_csv(exported / "pictures.csv")
     assert len(pictures) == 48
     assert {name.decode() for name in pictures.files} == {*table.loc[~table["is_valid"], "file"]}
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "test_convnext", "test_vit"])
+def test_only_the_body_is_in_integers(arch: str, tmp_path: Path) -> None:
+    """What resizes, the head, and what tells where it looked stay as they are."""
+    network = build_model(arch, 3, "none", (48, 32)).eval()
+    facts = {
+        **{"arch": resolve_arch(arch)[0], "class_names": ["a", "b", "c"], "size": [48, 32]},
+        **{"presize": [48, 40], "resize": "squish", "pad_mode": "zeros", "draft": True},
+        **{"mean": network.mean, "std": network.std},
+    }
+    weights = Classifier(network, 3).state_dict()
+    write_onnx({"hyper_parameters": facts, "state_dict": weights}, tmp_path / "exact.onnx")
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "grey.png")
+    grey = Pictures(tmp_path, pd.Series(["grey.png"]), np.array([-1]), presize_of(facts))
+    write_int8(tmp_path / "exact.onnx", grey, tmp_path / "rounded.onnx")
+    assert Model(tmp_path / "rounded.onnx")(np.zeros((2, 48, 40, 3), np.uint8)).shape == (2, 3)
+    tensors = onnx.load(tmp_path / "rounded.onnx").graph.initializer
+    kinds = {tensor.name: tensor.data_type for tensor in tensors if len(tensor.dims) > 1}
+    exact = ["rows", "columns", *(name for name in kinds if "network.head" in name)]
+    assert len(exact) > 2 and {kinds[name] for name in exact} == {onnx.TensorProto.FLOAT}
+    assert onnx.TensorProto.INT8 in kinds.values()
 
 
 def test_a_smaller_one_that_is_as_good_is_kept(exported: Path, tmp_path: Path) -> None:

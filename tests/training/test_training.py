@@ -32,6 +32,8 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
+from paddy_lightning.runs.calibration import temperature_of, tempered
+from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.profiling import PARTS, EpochProfiler, advice
@@ -119,12 +121,13 @@ def test_tensorboard_has_the_run(run: Path) -> None:
 def test_predicting_the_validation_pictures_gives_the_runs_own_predictions(
     run: Path, stripes: Path
 ) -> None:
-    """Through a checkpoint and another process of opening files: the same numbers."""
+    """Through a checkpoint and another process of opening files: the same numbers, calibrated."""
     valid = pd.read_csv(run / "valid_predictions.csv").set_index("file")
     found = predict(run, stripes / "train_images", num_workers=2).set_index("file")
     found = found.loc[valid.index]
     classes = ["across", "down", "slanted"]
-    assert np.allclose(found[classes], valid[classes], atol=1e-5)
+    said = tempered(valid[classes].to_numpy(), temperature_of(load_checkpoint(run)))
+    assert np.allclose(found[classes], said, atol=1e-5)
     assert (found["label"] == valid["predicted"]).all()
 
 

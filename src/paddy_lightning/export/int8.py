@@ -81,8 +81,9 @@ def write_int8(model: Path, pictures: Pictures, path: Path) -> None:
     try:
         with TemporaryDirectory() as folder:
             prepared = Path(folder, "prepared.onnx")
-            # The exporter knows the shapes already.
-            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            # The exporter knows the shapes already, and has fused what can be; onnxruntime's own
+            # fusions would forget which part of the network a node is of.
+            quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
             quantize_static(
                 prepared,
                 path,
