@@ -80,6 +80,9 @@ class TrainConfig:
     group: str | None = knob(
         None, "never split up: duplicates (equal files), or a column of csv", TEXT
     )
+    test: str | None = knob(
+        None, "folder with one folder a class, looked at once, when all is done", PATH
+    )
     bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
     precision: str = knob(
         "16-mixed", "16-mixed, bf16-mixed, or 16-, bf16-, 32- or 64-true; mixed: GPUs only"

@@ -226,6 +226,7 @@ def text_card(run_dir: Path, found: Interpretation) -> str:
         f"Its confidence is calibrated by a temperature of {summary['temperature']:.2f}, fitted on"
         f" these pictures; then their error is {calibration_error(found.calibrated):.4f}.",
         "",
+        *_last_look(summary),
         f"{summary['advice']}.",
         "",
         "most confused (actual, predicted, pictures):",
@@ -238,6 +239,20 @@ def text_card(run_dir: Path, found: Interpretation) -> str:
         lines += [found.by_size.table.to_markdown(index=False, floatfmt=".4f")]
         lines += ["", f"{found.by_size.better}."] if found.by_size.better else []
     return "\n".join([*lines, "", f"`{printable(summary.get('command'))}`", ""])
+
+
+def _last_look(summary: dict[str, Any]) -> list[str]:
+    """What ``test=`` found, apart."""
+    if summary.get("test_error_rate") is None:
+        return []
+    interval = f"{summary['test_error_low']:.4f} to {summary['test_error_high']:.4f}"
+    return [
+        f"On {summary['num_test']} pictures that were looked at once, at the end: error rate"
+        f" **{summary['test_error_rate']:.4f}** (95 %: {interval}). This is the number to tell"
+        " others: what was tried and kept by the validation pictures, be it an epoch, a knob or the"
+        " temperature, fits them a little better than any others.",
+        "",
+    ]
 
 
 def _error_rate(found: Interpretation) -> float:

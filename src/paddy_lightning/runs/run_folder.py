@@ -136,7 +136,13 @@ def moved(data: DataConfig, told: DataConfig) -> DataConfig:
 
 def from_anywhere(config: TrainConfig, data: DataConfig) -> TrainConfig:
     """The same in whatever folder it is read: where the data was found, and no relative path."""
-    words = {"start": (), "soft_labels": (), "weights": ("pretrained", "none"), "cache": (OFF,)}
+    words = {
+        "start": (),
+        "soft_labels": (),
+        "test": (),
+        "weights": ("pretrained", "none"),
+        "cache": (OFF,),
+    }
     paths = {name: getattr(config, name) for name in words}
     whole: dict[str, Any] = {
         name: str(Path(path).expanduser().absolute())

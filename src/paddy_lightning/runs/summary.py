@@ -121,12 +121,14 @@ def closing_line(summary: Summary) -> str:
     tta = summary["tta_error_rate"]
     with_tta = "" if tta is None else f", with TTA {tta:.4f}"
     done = summary["status"] == "done"
+    test = summary.get("test_error_rate")
+    on_test = "" if test is None else f"; on {summary['num_test']} test pictures {test:.4f}"
     how = "done" if done else f"stopped ({summary['reason']})"
     on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
     return (
         f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
         f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['kept_epoch']},"
-        f" {WHY_KEPT[summary['keep']]});"
+        f" {WHY_KEPT[summary['keep']]}){on_test};"
         f" everything is in {summary['run_dir']}{on}"
     )
 

@@ -59,6 +59,7 @@ from paddy_lightning.training.check import check, num_devices
 from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
 from paddy_lightning.training.fine_tune import FineTune
+from paddy_lightning.training.last_look import last_look, unseen_table
 from paddy_lightning.training.leak import refuse_leak
 from paddy_lightning.training.max_time import fit, stopped_early
 from paddy_lightning.training.profiling import tell_profile
@@ -242,6 +243,7 @@ def _run(
         earlier: The summary of a run to go on with; None for a new one.
         lr_found: The rate, where ``lr=find`` found it.
     """
+    unseen = unseen_table(Path(config.test), data.root, table) if config.test else None
     average = WeightAverage(phases_of(config)) if config.ema else None
     checkpoints = Checkpoints(run_dir, config.keep, average)
     # The folder that other ranks than the first are told for a new run is nobody's.
@@ -271,6 +273,9 @@ def _run(
         end = {} if in_time else stopped_early(*told)
         how = (config.precision, one_device(config.trainer), config.tta)
         summary |= evaluate_best(checkpoints.best, module, datamodule, table, run_dir, *how)
+        if unseen is not None and in_time:
+            here = (Path(str(config.test)), unseen)
+            summary |= last_look(*here, module, datamodule, run_dir, *how[:2])
         summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
         summary["lowest_error_rate"] = min(row["error_rate"] for row in run_log.epochs)
         summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
