@@ -1,8 +1,9 @@
 """Trained networks and pictures -> a table of predictions, and CSV files."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,15 +16,14 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import read_enum, read_path
 from paddy_lightning.prediction.ensemble import check_members, join_members, shares
-from paddy_lightning.prediction.images import find_images, trained_on
-from paddy_lightning.prediction.members import How, open_member
+from paddy_lightning.prediction.images import ToPredict, find_images, trained_on
+from paddy_lightning.prediction.members import How, Member, open_member
+from paddy_lightning.prediction.partial import Labels, fingerprint, partial
 from paddy_lightning.prediction.report import report_errors, report_members, report_top
 from paddy_lightning.prediction.submission import submission
-from paddy_lightning.prediction.views import join_views, predictions_table
+from paddy_lightning.prediction.views import best_of, join_views, predictions_table
 from paddy_lightning.quiet import left_as_found
-from paddy_lightning.runs.trained import (
-    folder_of,
-)
+from paddy_lightning.runs.trained import file_of, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,14 @@ def predict(
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
     how = How(tta, size, batch_size, num_workers)
-    return _predict(runs, read_path(images), how, ensemble_weights)[0]
+    asked = _asked(runs, read_path(images), how, ensemble_weights)
+    tables, labels = [], Labels([], [])
+    for rows, some in _answers(asked):
+        tables.append(rows)
+        labels.add(some)
+    predictions = pd.concat(tables, ignore_index=True)
+    _report(asked, labels, named=images is not None, first=predictions)
+    return predictions
 
 
 @left_as_found()
@@ -86,46 +93,101 @@ def run_predict(config: PredictConfig) -> Path:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else folder_of(Path(runs[0]))
     how = How(config.tta, config.size, config.batch_size, config.num_workers)
-    predictions, sample = _predict(runs, config.images, how, config.ensemble_weights)
-    written = _write_csv(output / "predictions.csv", predictions)
-    if sample is not None:
-        _write_csv(output / "submission.csv", submission(predictions, sample))
-    return written
+    asked = _asked(runs, config.images, how, config.ensemble_weights)
+    files, names = asked.pictures.files, asked.class_names
+    of = _signature(runs, asked)
+    rows = None
+    with partial(output / "predictions.csv", of, [*names, *files]) as table:
+        for rows, labels in _answers(asked, len(table.labels.told)):
+            table.add(rows, labels)
+    _report(asked, table.labels, named=config.images is not None, first=rows)
+    log.info("wrote %s (%d rows)", table.path, len(files))
+    if asked.pictures.sample is not None:
+        told = pd.DataFrame({"file": files, "label": _words(table.labels.told, names)})
+        _write_csv(output / "submission.csv", submission(told, asked.pictures.sample))
+    return table.path
 
 
-def _predict(
+class _Asked(NamedTuple):
+    """Who is asked, about what, and how."""
+
+    members: list[Member]
+    weights: list[float]
+    class_names: list[str]
+    pictures: ToPredict
+    how: How
+
+
+def _asked(
     runs: Sequence[str | Path],
     images: str | Path | None,
     how: How,
     ensemble_weights: Sequence[float] | None,
-) -> tuple[pd.DataFrame, Path | None]:
-    """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
+) -> _Asked:
     weights = shares(ensemble_weights, len(runs))
     members = [open_member(Path(run), how) for run in runs]
     check_members([member.facts for member in members], [str(run) for run in runs])
-    class_names = members[0].facts["class_names"]
     pictures = find_images(images, members[0].facts)
     log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
-    every_view = [member.views(pictures) for member in members]
-    joined = join_members([join_views(views, how.tta) for views in every_view], weights)
-    predictions = predictions_table(pictures.files, joined, class_names)
-    if len(runs) > 1:
+    return _Asked(members, weights, members[0].facts["class_names"], pictures, how)
+
+
+def _signature(runs: Sequence[str | Path], asked: _Asked) -> dict[str, Any]:
+    """All that the rows of a table depend on: only the same is gone on with."""
+    tta, size, batch_size, _ = asked.how
+    files = [file_of(Path(run)) for run in runs]
+    return {
+        "ckpt": [fingerprint(file.parent, [file.name]) for file in files],
+        "ensemble_weights": asked.weights,
+        "images": fingerprint(asked.pictures.root, asked.pictures.files),
+        "tta": tta.name,
+        "size": size and list(size),
+        "batch_size": batch_size,
+    }
+
+
+def _answers(asked: _Asked, first: int = 0) -> Iterator[tuple[pd.DataFrame, Labels]]:
+    """A batch after the other, from some row on: the rows of the table, and their labels."""
+    _, weights, names, pictures, how = asked
+    for every in zip(*(member.views(pictures, first) for member in asked.members), strict=True):
+        joined = join_members([join_views(views, how.tta) for views in every], weights)
+        plain = join_members([join_views(views, Tta.off) for views in every], weights)
+        last = first + len(joined)
+        rows = predictions_table(pictures.files[first:last], joined, names)
+        yield rows, Labels(best_of(joined), best_of(plain))
+        first = last
+
+
+def _report(asked: _Asked, labels: Labels, named: bool, first: pd.DataFrame | None) -> None:
+    """Tell what they are worth.
+
+    Args:
+        asked: Who was, about what.
+        labels: Of all pictures.
+        named: Whether the user has named the pictures.
+        first: Rows of the table, for a single picture.
+    """
+    members, weights, names, pictures, how = asked
+    if len(members) > 1:
         report_members([member.folder for member in members], weights)
-    if len(predictions) == 1:
-        report_top(predictions, class_names)
-    if images is not None:
-        plain = join_members([join_views(views, Tta.off) for views in every_view], weights)
-        without_tta = predictions_table(pictures.files, plain, class_names)["label"]
+    if len(pictures.files) == 1 and first is not None:
+        report_top(first, names)
+    if named:
+        told = pd.DataFrame({"file": pictures.files, "label": _words(labels.told, names)})
+        plain = pd.Series(_words(labels.plain, names))
         trained = np.any(
             [trained_on(member.folder, member.facts, pictures) for member in members], axis=0
         )
-        report_errors(predictions, without_tta, how.tta, class_names, trained)
-    return predictions, pictures.sample
+        report_errors(told, plain, how.tta, names, trained)
 
 
-def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
+def _words(labels: Sequence[int], class_names: list[str]) -> np.ndarray:
+    """Names in place of numbers; -1 is no label, ""."""
+    return np.array([*class_names, ""], dtype=object)[labels]
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     if aside := set_aside(path):
         log.info("kept what was there as %s", aside)
     write_table(path, frame)
     log.info("wrote %s (%d rows)", path, len(frame))
-    return path
