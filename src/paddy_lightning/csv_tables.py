@@ -1,6 +1,7 @@
 """Tables as CSV files: written whole, read with every value as the text it is."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +14,16 @@ from paddy_lightning.errors import UserError
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """A table as a CSV file, whole; any name a file system allows survives it."""
     texts = table.select_dtypes(exclude="number")
-    # By itself csv puts no quotes around a lone carriage return, and readers end a line there.
-    odd = any("\r" in str(text) for text in [*table.columns, *texts.to_numpy().flat])
-    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    quoting = quoting_for([*table.columns, *texts.to_numpy().flat])
     with written_whole(path) as temporary:
         table.to_csv(temporary, index=False, errors="surrogateescape", quoting=quoting)
+
+
+def quoting_for(texts: Iterable[object]) -> Literal[0, 2]:
+    """Which of csv's ways a table with these texts is written in."""
+    # By itself csv puts no quotes around a lone carriage return, and readers end a line there.
+    odd = any("\r" in str(text) for text in texts)
+    return csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
 
 
 def read_table(path: Path, **options: Any) -> pd.DataFrame:

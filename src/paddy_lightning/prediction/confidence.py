@@ -1,6 +1,5 @@
 """How sure predictions may be: by a temperature, of one network or several, and sets of classes."""
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from paddy_lightning.runs.calibration import (
     candidates,
 )
 
-log = logging.getLogger(__name__)
 CANDIDATES, SURE = "candidates", "sure"
 BETWEEN = " | "  # candidates
 
@@ -70,13 +68,18 @@ def bound_of(confidence: Confidence, class_names: list[str], coverage: float) ->
     return bound(confidence.calibration, coverage)
 
 
-def add_candidates(predictions: pd.DataFrame, class_names: list[str], least: float) -> pd.DataFrame:
-    """With the columns ``candidates``, the likeliest first, and ``sure``, where there is but one.
+def add_candidates(
+    predictions: pd.DataFrame, class_names: list[str], least: float
+) -> tuple[pd.DataFrame, list[int]]:
+    """The columns ``candidates``, the likeliest first, and ``sure``, where there is but one.
 
     Args:
         predictions: As ``predictions_table`` returns them.
         class_names: The columns of probabilities.
         least: As ``bound_of`` returns it.
+
+    Returns:
+        The table, and how many candidates each row has; 0 where a file could not be read.
     """
     shares = predictions[class_names].to_numpy("float32")
     read = ~np.isnan(shares).any(1)
@@ -84,13 +87,9 @@ def add_candidates(predictions: pd.DataFrame, class_names: list[str], least: flo
     order = np.argsort(-shares, axis=1, kind="stable")
     names = np.array(class_names, dtype=object)
     told = [BETWEEN.join(names[best[of[best]]]) for best, of in zip(order, sets, strict=True)]
-    sure = np.where(read, sets.sum(1) == 1, None)
+    sizes = sets.sum(1)
+    sure = np.where(read, sizes == 1, None)
     predictions = predictions.copy()
     for place, (name, column) in enumerate({CANDIDATES: told, SURE: sure}.items(), start=3):
         predictions.insert(place, name, column)
-    if read.any():
-        log.info(
-            "sure of %d of %d pictures; %.2f candidates on average",
-            *((sets.sum(1) == 1).sum(), read.sum(), sets[read].sum(1).mean()),
-        )
-    return predictions
+    return predictions, sizes.tolist()

@@ -1,7 +1,7 @@
 """What predicts: a run's checkpoint or an exported network, each with its way over pictures."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from paddy_lightning.data.shown import Shown
 from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import ToPredict
-from paddy_lightning.prediction.views import TTA_VIEWS, predict_views
+from paddy_lightning.prediction.views import TTA_VIEWS, views_by_batch
 from paddy_lightning.runs.calibration import Calibration, calibration_of, temperature_of
 from paddy_lightning.runs.run_folder import read_config
 from paddy_lightning.runs.trained import (
@@ -29,7 +29,7 @@ from paddy_lightning.runs.trained import (
     presize_of,
 )
 from paddy_lightning.runtime.model import Model
-from paddy_lightning.runtime.predict import predict_files
+from paddy_lightning.runtime.predict import predict_batches
 
 log = logging.getLogger(__name__)
 ONNX = ".onnx"
@@ -58,15 +58,16 @@ class Member(NamedTuple):
     Attributes:
         folder: Of its run, or where its file lies.
         facts: ``class_names`` and ``data``, and whatever else a checkpoint has.
-        views: Pictures -> float32 [N, views, num_classes], the plain view last, NaN for files that
-            cannot be read, which are told.
+        views: Pictures, and the row to begin with -> a batch after the other, in their order,
+            float32 [B, views, num_classes], the plain view last, NaN for files that cannot be
+            read, which are told.
         temperature: By which its logits are to be divided.
         calibration: What its validation says of just these views, at its own size.
     """
 
     folder: Path
     facts: dict[str, Any]
-    views: Callable[[ToPredict], Tensor]
+    views: Callable[[ToPredict, int], Iterator[Tensor]]
     temperature: float = 1
     calibration: Calibration | None = None
 
@@ -82,8 +83,8 @@ def open_member(run: Path, how: How) -> Member:
     as_trained = load_checkpoint(run)
     checkpoint = at_size(as_trained, how.size)
 
-    def views(pictures: ToPredict) -> Tensor:
-        return _by_checkpoint(checkpoint, pictures, how)
+    def views(pictures: ToPredict, first: int) -> Iterator[Tensor]:
+        return _by_checkpoint(checkpoint, pictures, first, how)
 
     return Member(
         folder_of(run),
@@ -94,27 +95,30 @@ def open_member(run: Path, how: How) -> Member:
     )
 
 
-def _by_checkpoint(checkpoint: dict[str, Any], pictures: ToPredict, how: How) -> Tensor:
+def _by_checkpoint(
+    checkpoint: dict[str, Any], pictures: ToPredict, first: int, how: How
+) -> Iterator[Tensor]:
     facts, (root, files, _) = checkpoint["hyper_parameters"], pictures
     no_labels = np.full(len(files), -1)
     shown = Shown(
         Pictures(root, files, no_labels, presize_of(facts), pass_unread=True),
-        np.arange(len(files)),
+        np.arange(first, len(files)),
         augment_of(facts),
         tta=0 if how.tta is Tta.off else TTA_VIEWS,
         batch_size=how.batch_size,
         num_workers=fitting_workers(
             # A worker costs more than eight files.
-            min(default_num_workers(how.num_workers), len(files) // 8),
+            min(default_num_workers(how.num_workers), (len(files) - first) // 8),
             tuple(facts["presize"]),
             how.batch_size,
         ),
     )
-    views = predict_views(load_network(checkpoint), shown, facts["precision"])
-    unread = files[views.isnan().any(-1).any(-1).numpy()]
-    for problem in find_broken(root, unread, num_workers=1):
-        log.warning(UNREAD, problem)
-    return views
+    for views in views_by_batch(load_network(checkpoint), shown, facts["precision"]):
+        some = files[first : first + len(views)]
+        for problem in find_broken(root, some[views.isnan().any(-1).any(-1).numpy()], 1):
+            log.warning(UNREAD, problem)
+        yield views
+        first += len(views)
 
 
 def _exported(path: Path, how: How) -> Member:
@@ -128,12 +132,12 @@ def _exported(path: Path, how: How) -> Member:
     if how.size not in (None, tuple(model.facts["size"])):
         raise UserError(f"size: {path} shows its network pictures of {model.facts['size']} alone")
 
-    def views(pictures: ToPredict) -> Tensor:
-        files = list(pictures.files)
-        found, problems = predict_files(model, pictures.root, files, how.batch_size)
-        for problem in problems:
-            log.warning(UNREAD, problem)
-        return torch.from_numpy(found)[:, None]
+    def views(pictures: ToPredict, first: int) -> Iterator[Tensor]:
+        files = list(pictures.files[first:])
+        for found, problems in predict_batches(model, pictures.root, files, how.batch_size):
+            for problem in problems:
+                log.warning(UNREAD, problem)
+            yield torch.from_numpy(found)[:, None]
 
     data = DataConfig(Source.folder)
     if (folder / "config.yaml").is_file():

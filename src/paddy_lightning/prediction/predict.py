@@ -1,8 +1,9 @@
 """Trained networks and pictures -> a table of predictions, and CSV files."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,17 +16,26 @@ from paddy_lightning.config import check_counts
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
 from paddy_lightning.knob import read_enum, read_path
-from paddy_lightning.prediction.confidence import add_candidates, bound_of, confidence_of
-from paddy_lightning.prediction.ensemble import check_members, divided, join_members, shares
-from paddy_lightning.prediction.images import find_images, trained_on
-from paddy_lightning.prediction.members import How, open_member
-from paddy_lightning.prediction.report import report_errors, report_members, report_top
-from paddy_lightning.prediction.submission import submission
-from paddy_lightning.prediction.views import join_views, predictions_table
-from paddy_lightning.quiet import left_as_found
-from paddy_lightning.runs.trained import (
-    folder_of,
+from paddy_lightning.prediction.confidence import (
+    Confidence,
+    add_candidates,
+    bound_of,
+    confidence_of,
 )
+from paddy_lightning.prediction.ensemble import check_members, divided, join_members, shares
+from paddy_lightning.prediction.images import ToPredict, find_images, trained_on
+from paddy_lightning.prediction.members import How, Member, open_member
+from paddy_lightning.prediction.partial import Labels, fingerprint, partial
+from paddy_lightning.prediction.report import (
+    report_candidates,
+    report_errors,
+    report_members,
+    report_top,
+)
+from paddy_lightning.prediction.submission import submission
+from paddy_lightning.prediction.views import best_of, join_views, predictions_table
+from paddy_lightning.quiet import left_as_found
+from paddy_lightning.runs.trained import file_of, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +68,8 @@ def predict(
 
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
-        ``label`` (the likeliest class), ``confidence`` (its probability, calibrated on
-        the validation pictures), with ``coverage`` also ``candidates`` and ``sure`` (there is but
+        ``label`` (the likeliest class), ``confidence`` (its probability, calibrated on the
+        validation pictures), with ``coverage`` also ``candidates`` and ``sure`` (there is but
         one), and the probability of every class in a column of its name. A file that cannot be
         read has a row with an empty label and no numbers, and is told as a warning.
 
@@ -69,7 +79,14 @@ def predict(
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
     how = How(tta, size, batch_size, num_workers)
-    return _predict(runs, read_path(images), how, ensemble_weights, coverage)[0]
+    asked = _asked(runs, read_path(images), how, ensemble_weights, coverage)
+    tables, labels = [], Labels.none()
+    for rows, some in _answers(asked):
+        tables.append(rows)
+        labels.add(some)
+    predictions = pd.concat(tables, ignore_index=True)
+    _report(asked, labels, named=images is not None, first=predictions)
+    return predictions
 
 
 @left_as_found()
@@ -92,59 +109,122 @@ def run_predict(config: PredictConfig) -> Path:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else folder_of(Path(runs[0]))
     how = How(config.tta, config.size, config.batch_size, config.num_workers)
-    predictions, sample = _predict(
-        runs, config.images, how, config.ensemble_weights, config.coverage
-    )
-    written = _write_csv(output / "predictions.csv", predictions)
-    if sample is not None:
-        _write_csv(output / "submission.csv", submission(predictions, sample))
-    return written
+    asked = _asked(runs, config.images, how, config.ensemble_weights, config.coverage)
+    files, names = asked.pictures.files, asked.class_names
+    of = _signature(runs, asked)
+    rows = None
+    with partial(output / "predictions.csv", of, [*names, *files]) as table:
+        for rows, labels in _answers(asked, len(table.labels.told)):
+            table.add(rows, labels)
+    _report(asked, table.labels, named=config.images is not None, first=rows)
+    log.info("wrote %s (%d rows)", table.path, len(files))
+    if asked.pictures.sample is not None:
+        told = pd.DataFrame({"file": files, "label": _words(table.labels.told, names)})
+        _write_csv(output / "submission.csv", submission(told, asked.pictures.sample))
+    return table.path
 
 
-def _predict(
+class _Asked(NamedTuple):
+    """Who is asked, about what, and how."""
+
+    members: list[Member]
+    weights: list[float]
+    class_names: list[str]
+    pictures: ToPredict
+    how: How
+    confidence: Confidence
+    least: float | None  # how probable a candidate is; None: none are asked for
+
+
+def _asked(
     runs: Sequence[str | Path],
     images: str | Path | None,
     how: How,
     ensemble_weights: Sequence[float] | None,
     coverage: float | None,
-) -> tuple[pd.DataFrame, Path | None]:
-    """The table of predictions, and Kaggle's sample of ids where it asks for these pictures."""
+) -> _Asked:
     weights = shares(ensemble_weights, len(runs))
     members = [open_member(Path(run), how) for run in runs]
     check_members([member.facts for member in members], [str(run) for run in runs])
     class_names = members[0].facts["class_names"]
-    temperatures = [member.temperature for member in members]
     confidence = confidence_of(members, weights, how.tta)
     least = None if coverage is None else bound_of(confidence, class_names, coverage)
     pictures = find_images(images, members[0].facts)
     log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
-    every_view = [member.views(pictures) for member in members]
+    return _Asked(members, weights, class_names, pictures, how, confidence, least)
 
-    def joined(tta: Tta) -> Tensor:
-        each = [join_views(views, tta) for views in every_view]
-        if tta is Tta.max:  # no probabilities
-            return join_members(each, weights, [1] * len(each))
-        return divided(join_members(each, weights, temperatures), confidence.temperature)
 
-    predictions = predictions_table(pictures.files, joined(how.tta), class_names)
-    if least is not None:
-        predictions = add_candidates(predictions, class_names, least)
-    if len(runs) > 1:
+def _signature(runs: Sequence[str | Path], asked: _Asked) -> dict[str, Any]:
+    """All that the rows of a table depend on: only the same is gone on with."""
+    tta, size, batch_size, _ = asked.how
+    files = [file_of(Path(run)) for run in runs]
+    return {
+        "ckpt": [fingerprint(file.parent, [file.name]) for file in files],
+        "ensemble_weights": asked.weights,
+        "images": fingerprint(asked.pictures.root, asked.pictures.files),
+        "tta": tta.name,
+        "size": size and list(size),
+        "batch_size": batch_size,
+        "coverage": asked.least,
+    }
+
+
+def _answers(asked: _Asked, first: int = 0) -> Iterator[tuple[pd.DataFrame, Labels]]:
+    """A batch after the other, from some row on: the rows of the table, and their labels."""
+    names, pictures = asked.class_names, asked.pictures
+    for every in zip(*(member.views(pictures, first) for member in asked.members), strict=True):
+        joined, plain = _joined(asked, every, asked.how.tta), _joined(asked, every, Tta.off)
+        last = first + len(joined)
+        rows = predictions_table(pictures.files[first:last], joined, names)
+        sizes = [0] * len(rows)
+        if asked.least is not None:
+            rows, sizes = add_candidates(rows, names, asked.least)
+        yield rows, Labels(best_of(joined), best_of(plain), sizes)
+        first = last
+
+
+def _joined(asked: _Asked, every: Sequence[Tensor], tta: Tta) -> Tensor:
+    """What all say of a batch together, calibrated: float [B, num_classes]."""
+    each = [join_views(views, tta) for views in every]
+    if tta is Tta.max:  # no probabilities
+        return join_members(each, asked.weights, [1] * len(each))
+    temperatures = [member.temperature for member in asked.members]
+    return divided(join_members(each, asked.weights, temperatures), asked.confidence.temperature)
+
+
+def _report(asked: _Asked, labels: Labels, named: bool, first: pd.DataFrame | None) -> None:
+    """Tell what they are worth.
+
+    Args:
+        asked: Who was, about what.
+        labels: Of all pictures.
+        named: Whether the user has named the pictures.
+        first: Rows of the table, for a single picture.
+    """
+    members, weights, names, pictures, how = asked[:5]
+    if len(members) > 1:
+        temperatures = [member.temperature for member in members]
         report_members([member.folder for member in members], weights, temperatures)
-    if len(predictions) == 1:
-        report_top(predictions, class_names)
-    if images is not None:
-        without_tta = predictions_table(pictures.files, joined(Tta.off), class_names)["label"]
+    if asked.least is not None:
+        report_candidates(labels.candidates)
+    if len(pictures.files) == 1 and first is not None:
+        report_top(first, names)
+    if named:
+        told = pd.DataFrame({"file": pictures.files, "label": _words(labels.told, names)})
+        plain = pd.Series(_words(labels.plain, names))
         trained = np.any(
             [trained_on(member.folder, member.facts, pictures) for member in members], axis=0
         )
-        report_errors(predictions, without_tta, how.tta, class_names, trained)
-    return predictions, pictures.sample
+        report_errors(told, plain, how.tta, names, trained)
 
 
-def _write_csv(path: Path, frame: pd.DataFrame) -> Path:
+def _words(labels: Sequence[int], class_names: list[str]) -> np.ndarray:
+    """Names in place of numbers; -1 is no label, ""."""
+    return np.array([*class_names, ""], dtype=object)[labels]
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     if aside := set_aside(path):
         log.info("kept what was there as %s", aside)
     write_table(path, frame)
     log.info("wrote %s (%d rows)", path, len(frame))
-    return path

@@ -22,6 +22,16 @@ def report_top(predictions: pd.DataFrame, class_names: list[str]) -> None:
         log.info("%s: %s", printable(predictions.loc[0, "file"]), told)
 
 
+def report_candidates(sizes: list[int]) -> None:
+    """Tell of how many pictures one class is left, and how many on average."""
+    read = [size for size in sizes if size]
+    if read:
+        log.info(
+            "sure of %d of %d pictures; %.2f candidates on average",
+            *(read.count(1), len(read), sum(read) / len(read)),
+        )
+
+
 def report_errors(
     predictions: pd.DataFrame,
     without_tta: pd.Series,

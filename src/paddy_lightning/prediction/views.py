@@ -122,3 +122,10 @@ def predictions_table(
     }
     columns = pd.DataFrame(probabilities.numpy(), columns=class_names)
     return pd.concat([pd.DataFrame(head), columns], axis=1)
+
+
+def best_of(probabilities: Tensor) -> list[int]:
+    """The number of the likeliest class of each row; -1 without probabilities."""
+    confidence, best = probabilities.max(1)
+    numbers: list[int] = best.masked_fill(confidence.isnan(), -1).tolist()
+    return numbers

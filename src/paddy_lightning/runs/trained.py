@@ -21,9 +21,7 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     Raises:
         UserError: No such file, or not a checkpoint of this package.
     """
-    path = Path(run)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
+    path = file_of(Path(run))
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; ckpt= names a run folder or a file")
     try:
@@ -32,6 +30,11 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint made by paddy train") from error
     return checkpoint
+
+
+def file_of(run: Path) -> Path:
+    """The best checkpoint of a run folder; a file is itself."""
+    return run / "checkpoints" / "best.ckpt" if run.is_dir() else run
 
 
 def folder_of(checkpoint: Path) -> Path:

@@ -5,7 +5,7 @@ That one writes it with pandas; this goes without.
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -44,8 +44,14 @@ def predict_files(
     Returns:
         float32 [N, num_classes], NaN for files that cannot be read; and what is wrong with those.
     """
-    found = np.full((len(files), len(model.class_names)), np.nan, np.float32)
-    problems: list[str] = []
+    answers, problems = zip(*predict_batches(model, root, files, batch_size), strict=True)
+    return np.concatenate(answers), [problem for some in problems for problem in some]
+
+
+def predict_batches(
+    model: Model, root: Path, files: Sequence[str], batch_size: int = 64
+) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Likewise, a batch after the other."""
 
     def opened(row: int) -> np.ndarray | str:
         try:
@@ -56,12 +62,12 @@ def predict_files(
     with ThreadPoolExecutor(num_cores()) as pool:
         for start in range(0, len(files), batch_size):
             rows = range(start, min(start + batch_size, len(files)))
-            pictures = dict(zip(rows, pool.map(opened, rows), strict=True))
-            problems += [one for one in pictures.values() if isinstance(one, str)]
-            read = {row: one for row, one in pictures.items() if not isinstance(one, str)}
+            pictures = list(pool.map(opened, rows))
+            found = np.full((len(rows), len(model.class_names)), np.nan, np.float32)
+            read = {row: one for row, one in enumerate(pictures) if not isinstance(one, str)}
             if read:
                 found[list(read)] = model(np.stack(list(read.values())))
-    return found, problems
+            yield found, [one for one in pictures if isinstance(one, str)]
 
 
 def write_predictions(
