@@ -10,6 +10,8 @@ the same command goes on.
 
 import argparse
 import logging
+import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +93,7 @@ def train_folds(sweep: Sweep, labels: pd.DataFrame) -> None:
         run = sweep.place / str(fold)
         if read_summary(run).get("status") == "done":
             continue
+        shutil.rmtree(run, ignore_errors=True)
         config = TrainConfig(
             DataConfig(Source.folder, str(sweep.root), str(table)),
             arch="tf_efficientnet_lite0",
@@ -147,13 +150,15 @@ def all_sweeps(folder: Path, roots: dict[str, Path]) -> list[Sweep]:
 
 
 def train_all(folder: Path, roots: dict[str, Path]) -> None:
-    """Every sweep, and those with mended tables right after their own."""
-    for sweep in all_sweeps(folder, roots):
-        files = open_data(DataConfig(Source.folder, str(sweep.root))).train["file"]
-        labels = swapped(files, sweep.share, sweep.seed)
-        train_folds(sweep, pd.DataFrame({"file": files, "label": labels}))
-        if (sweep.name, sweep.share) == MENDED:
-            for way in ("suggested", "seen"):
+    """Every sweep; seed by seed, and those with mended tables after the others."""
+    for _, of_seed in groupby(all_sweeps(folder, roots), key=lambda sweep: sweep.seed):
+        sweeps = list(of_seed)
+        for sweep in sweeps:
+            files = open_data(DataConfig(Source.folder, str(sweep.root))).train["file"]
+            labels = swapped(files, sweep.share, sweep.seed)
+            train_folds(sweep, pd.DataFrame({"file": files, "label": labels}))
+        for sweep in sweeps:
+            for way in ("suggested", "seen") if (sweep.name, sweep.share) == MENDED else ():
                 train_folds(sweep._replace(way=way), mended(found(sweep), way))
 
 

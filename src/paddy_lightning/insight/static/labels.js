@@ -94,6 +94,8 @@ function undo() {
 
 function go(row) {
   const card = cards.get(row);
+  const header = document.querySelector("header").offsetHeight;
+  document.documentElement.style.scrollPaddingTop = `${header + 12}px`; // which covers the top
   card.focus({ preventScroll: true });
   card.scrollIntoView({ block: "start" });
 }
