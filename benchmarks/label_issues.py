@@ -111,23 +111,26 @@ def train_folds(sweep: Sweep, labels: pd.DataFrame) -> None:
 
 def found(sweep: Sweep) -> pd.DataFrame:
     """What ``paddy labels`` says of a sweep, and whether each label is ``false``."""
-    issues = label_issues(out_of_fold(find_runs(sweep.place)), sweep.root)
+    return judged(label_issues(out_of_fold(find_runs(sweep.place)), sweep.root))
+
+
+def judged(issues: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``false``, of labels that were swapped."""
     return issues.assign(false=issues["label"] != true_labels(issues["file"]))
 
 
-def row_of(sweep: Sweep, issues: pd.DataFrame) -> dict[str, object]:
+def row_of(name: str, share: float, issues: pd.DataFrame) -> dict[str, object]:
     """A row of the table: how many false labels are among the first and among the suspects."""
-    errors = sweep.predictions()
-    row: dict[str, object] = {"set": sweep.name, "swapped": sweep.share, "pictures": len(issues)}
-    row["error of the networks"] = (errors["label"] != errors["predicted"]).mean()
+    error = (issues["suggested"] != true_labels(issues["file"])).mean()
+    row = {"set": name, "swapped": share, "pictures": len(issues), "error of suggested": error}
     parts = {f"first {share:.0%}": issues.head(round(share * len(issues))) for share in SHARES}
-    for name, part in (parts | {"suspects": issues[~issues["keep"]]}).items():
+    for part_name, part in (parts | {"suspects": issues[~issues["keep"]]}).items():
         hits, all_false = int(part["false"].sum()), int(issues["false"].sum())
-        if name == "suspects":
-            row[name] = len(part)
+        if part_name == "suspects":
+            row[part_name] = len(part)
         if all_false:
-            row[f"recall, {name}"] = hits / all_false
-            row[f"precision, {name}"] = hits / max(1, len(part))
+            row[f"recall, {part_name}"] = hits / all_false
+            row[f"precision, {part_name}"] = hits / max(1, len(part))
     return row
 
 
@@ -150,9 +153,9 @@ def all_sweeps(folder: Path, roots: dict[str, Path]) -> list[Sweep]:
 
 
 def train_all(folder: Path, roots: dict[str, Path]) -> None:
-    """Every sweep; seed by seed, and those with mended tables after the others."""
-    for _, of_seed in groupby(all_sweeps(folder, roots), key=lambda sweep: sweep.seed):
-        sweeps = list(of_seed)
+    """Every sweep; seed by seed, share by share, and then those with mended tables."""
+    for _, alike in groupby(all_sweeps(folder, roots), lambda one: (one.seed, one.share)):
+        sweeps = list(alike)
         for sweep in sweeps:
             files = open_data(DataConfig(Source.folder, str(sweep.root))).train["file"]
             labels = swapped(files, sweep.share, sweep.seed)
@@ -166,16 +169,21 @@ def tell(folder: Path, roots: dict[str, Path]) -> None:
     """Print the tables of all sweeps that are done."""
     done = [sweep for sweep in all_sweeps(folder, roots) if is_done(sweep)]
     issues = {sweep: found(sweep) for sweep in done}
-    rows = pd.DataFrame([row_of(*pair) for pair in issues.items()])
-    groups = rows.groupby(["set", "swapped"], sort=False)
+    print_rows([row_of(one.name, one.share, some) for one, some in issues.items()])
+    if swapped_ones := [some for sweep, some in issues.items() if sweep.share]:
+        print(reliability(pd.concat(swapped_ones)).to_markdown(floatfmt=".2f"), end="\n\n")
+    print(errors_by_way(folder, roots, done).to_markdown(index=False, floatfmt=".4f"))
+
+
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """The means over the seeds, and how far apart the seeds are."""
+    table = pd.DataFrame(rows)
+    groups = table.groupby(["set", "swapped"], sort=False)
     means = groups.mean().assign(seeds=groups.size())
     print(means.reset_index().to_markdown(index=False, floatfmt=".2f"), end="\n\n")
-    spread = groups[[name for name in rows if str(name).startswith(("recall", "precision"))]]
-    print((spread.max() - spread.min()).reset_index().to_markdown(index=False, floatfmt=".2f"))
-    print()
-    some = [found for sweep, found in issues.items() if sweep.share]
-    print(reliability(pd.concat(some)).to_markdown(floatfmt=".2f"), end="\n\n")
-    print(errors_by_way(folder, roots, done).to_markdown(index=False, floatfmt=".4f"))
+    spread = groups[[name for name in table if str(name).startswith(("recall", "precision"))]]
+    apart = (spread.max() - spread.min()).reset_index()
+    print(apart.to_markdown(index=False, floatfmt=".2f"), end="\n\n")
 
 
 def is_done(sweep: Sweep) -> bool:
