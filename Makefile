@@ -98,8 +98,8 @@ gpu: $(if $(WHEELS),.wheels-site,install) ## on a machine with CUDA: the tests a
 
 lock: ## choose the versions of both lock files anew (needs uv)
 	printf '%s\n' 'torch; sys_platform == "never"' 'torchvision; sys_platform == "never"' > .overrides
-	$(COMPILE) --extra demo --extra kaggle --extra export --output-file requirements.lock
-	$(COMPILE) --extra demo --extra kaggle --extra export --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+	$(COMPILE) --extra demo --extra kaggle --extra export --extra labels --output-file requirements.lock
+	$(COMPILE) --extra demo --extra kaggle --extra export --extra labels --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
 		$$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 	rm .overrides
 

@@ -146,6 +146,18 @@ class CompareConfig:
 
 
 @dataclass
+class LabelsConfig:
+    """All that ``paddy labels`` can be told."""
+
+    runs: Any = knob(None, "a sweep's folder, or a list of runs, over all folds (required)", PATH)
+    output: str | None = knob(None, "folder of what is found; null: a new one under outputs/", PATH)
+
+    def __post_init__(self) -> None:
+        """Bring the free forms of a value to one."""
+        read_values(self)
+
+
+@dataclass
 class DownloadConfig:
     """All that ``paddy download`` can be told."""
 
@@ -205,5 +217,14 @@ class PushConfig:
 
 CONFIGS = (
     *(TrainConfig, SurveyConfig, ProbeConfig, PredictConfig, InterpretConfig, CompareConfig),
-    *(SoupConfig, ExportConfig, PageConfig, DownloadConfig, SubmitConfig, BundleConfig, PushConfig),
+    *(
+        LabelsConfig,
+        SoupConfig,
+        ExportConfig,
+        PageConfig,
+        DownloadConfig,
+        SubmitConfig,
+        BundleConfig,
+        PushConfig,
+    ),
 )

@@ -78,7 +78,7 @@ class TrainConfig:
     fold: int | None = knob(None, "validate on this fold, from 0; null: a fifth, as fastai does")
     folds: int = knob(5, "how many; fold=, group= and split=stratified validate on 1/folds")
     group: str | None = knob(
-        None, "never split up: duplicates (equal files), or a column of csv", TEXT
+        None, "never split up: duplicates (pictures that look alike), or a column of csv", TEXT
     )
     test: str | None = knob(
         None, "folder with one folder a class, looked at once, when all is done", PATH

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
 
 from paddy_lightning.choices import Split
+from paddy_lightning.data.alike import group_alike
 from paddy_lightning.data.equal_files import equal_files
 from paddy_lightning.data.split import fold_split, random_split, split_table
 from paddy_lightning.errors import UserError
@@ -83,6 +85,42 @@ def test_equal_files_stay_on_one_side(tmp_path: Path) -> None:
         after = split_table(pictures, tmp_path, split, group="duplicates")
         assert 5 < after["is_valid"].sum() < 40
         assert after.groupby(contents)["is_valid"].nunique().max() == 1
+
+
+def test_pictures_that_look_alike_stay_on_one_side(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Copies made smaller, brighter and worse, with other labels; twice the same."""
+    rng = np.random.default_rng(0)
+    pictures, drawn = table(60).assign(label=["a", "b"] * 30), np.arange(60) // 3
+    for number in range(20):
+        small = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8))
+        whole = small.resize((160, 120), Image.Resampling.BICUBIC)
+        files = [tmp_path / file for file in pictures["file"][drawn == number]]
+        whole.save(files[0], quality=95)
+        whole.resize((90, 70)).save(files[1], quality=60)
+        ImageEnhance.Brightness(whole).enhance(1.1).save(files[2], quality=50)
+    with caplog.at_level("INFO"):
+        folds = [
+            split_table(pictures, tmp_path, fold=fold, group="duplicates") for fold in range(5)
+        ]
+    assert (np.sum([fold["is_valid"] for fold in folds], axis=0) == 1).all()
+    assert all(fold.groupby(drawn)["is_valid"].nunique().max() == 1 for fold in folds)
+    assert (folds[0]["alike"] == drawn + 1).all()
+    told = "group=duplicates: 60 pictures are 20 groups: 60 look like others, at most 3 alike"
+    assert told in caplog.messages
+    again = split_table(pictures, tmp_path, fold=0, group="duplicates")
+    assert again.equals(folds[0])
+
+
+def test_where_nothing_looks_alike_equal_files_alone_are_groups(tmp_path: Path) -> None:
+    """So that splits from before stay: those of ``equal_files``, value for value."""
+    rng = np.random.default_rng(0)
+    pictures = table(24).assign(label=["a", "b"] * 12)
+    for number, file in enumerate(pictures["file"]):
+        same = np.random.default_rng(number // 2) if number < 8 else rng
+        Image.fromarray(same.integers(0, 256, (40, 30, 3), np.uint8)).save(tmp_path / file)
+    assert group_alike(tmp_path, pictures["file"]).equals(equal_files(tmp_path, pictures["file"]))
 
 
 def test_a_column_of_groups_stays_together() -> None:

@@ -18,6 +18,7 @@ from PIL import Image, ImageEnhance
 
 from paddy_lightning.choices import DataConfig, Resize, Source
 from paddy_lightning.config import TrainConfig
+from paddy_lightning.data.alike import ALIKE, find_alike
 from paddy_lightning.data.demo import generate
 from paddy_lightning.data.equal_files import equal_files
 from paddy_lightning.data.presize import Presize, open_presized
@@ -25,7 +26,6 @@ from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.disagreements import train_disagreements
-from paddy_lightning.insight.duplicates import ALIKE, find_alike
 from paddy_lightning.insight.show import show_batch, show_resize, summary
 from paddy_lightning.insight.survey import (
     alike_pictures,

@@ -14,6 +14,7 @@ from paddy_lightning.command_configs import (
     DownloadConfig,
     ExportConfig,
     InterpretConfig,
+    LabelsConfig,
     PageConfig,
     PredictConfig,
     ProbeConfig,
@@ -113,6 +114,13 @@ def compare(config: CompareConfig, run_dir: Path) -> None:
     run_compare(config, run_dir)
 
 
+def labels(config: LabelsConfig, run_dir: Path) -> None:
+    """Write the table and the page, and print what is suspected first."""
+    from paddy_lightning.insight.labels_page import run_labels
+
+    run_labels(config, run_dir)
+
+
 def soup(config: SoupConfig, run_dir: Path) -> None:
     """Average weights as long as it helps."""
     from paddy_lightning.training.soup import run_soup
@@ -174,6 +182,9 @@ COMMANDS = {  # in the order of a day
         "look into a finished run: who is taken for whom", InterpretConfig, interpret
     ),
     "compare": Command("lay runs side by side, with tests in pairs", CompareConfig, compare),
+    "labels": Command(
+        "which labels are likely wrong, and a page to mend them", LabelsConfig, labels
+    ),
     "soup": Command("average the weights of runs that began with one start=", SoupConfig, soup),
     "predict": Command("predict pictures, and write the submission", PredictConfig, predict),
     "export": Command(

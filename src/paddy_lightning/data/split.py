@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from paddy_lightning.choices import Split
-from paddy_lightning.data.equal_files import equal_files
 from paddy_lightning.data.listing import some
 from paddy_lightning.errors import UserError, nearest
 
 log = logging.getLogger(__name__)
 DUPLICATES = "duplicates"  # the value of group= that is not a column
+ALIKE = "alike"  # the column that is made of it
 
 
 def split_table(
@@ -39,12 +39,15 @@ def split_table(
         group: ``duplicates`` or a column: equal ones stay on one side, empty ones go anywhere.
 
     Returns:
-        A copy of ``table`` with the boolean column ``is_valid``.
+        A copy of ``table`` with the boolean column ``is_valid``, and of ``duplicates`` with the
+        column ``alike``: the number of each picture's group, from 1.
 
     Raises:
         UserError: No such column, or a split that is not possible or leaves one side empty.
     """
     groups = groups_of(table, root, group)
+    if groups is not None and group == DUPLICATES:
+        table = table.assign(**{ALIKE: pd.factorize(groups)[0] + 1})
     otherwise = "take another fold=, or fewer folds="
     if split is Split.auto and "is_valid" in table:
         if fold is not None or group is not None:
@@ -141,7 +144,11 @@ def groups_of(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series |
     if group is None:
         return None
     if group == DUPLICATES:
-        return equal_files(root, table["file"])
+        from paddy_lightning.data.alike import group_alike  # opens pictures: few need it
+
+        groups = group_alike(root, table["file"])
+        log.info("group=duplicates: %s", _told(groups.value_counts()))
+        return groups
     if group not in table:
         known = [DUPLICATES, *sorted(set(table.columns) - {"file", "label", "is_valid"})]
         raise UserError(
@@ -152,6 +159,15 @@ def groups_of(table: pd.DataFrame, root: Path, group: str | None) -> pd.Series |
         told = "%d pictures have no %s: each is a group of its own"
         log.warning(told, int(unknown.sum()), group)
     return table[group].where(~unknown, "\0" + table["file"])  # no name has a zero byte
+
+
+def _told(sizes: pd.Series) -> str:
+    """How many groups there are of how many pictures, by the sizes of the groups."""
+    several = sizes[sizes > 1]
+    if several.empty:
+        return f"no two of {sizes.sum()} pictures look alike"
+    found = f"{sizes.sum()} pictures are {len(sizes)} groups: {several.sum()} look like others"
+    return f"{found}, at most {several.iloc[0]} alike"
 
 
 def _with_valid(table: pd.DataFrame, rows: object) -> pd.DataFrame:

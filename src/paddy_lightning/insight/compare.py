@@ -50,7 +50,7 @@ class Comparison:
             repeated alike, ``against_best``, likewise.
         folds: A row a setting and seed that was trained on folds: its knobs, how many ``folds``
             are done, and, once all are, ``pictures``, ``error_rate`` with its 95 % interval and
-            the ``file`` of the predictions.
+            the ``file`` of the predictions, or what their ``problem`` is.
         out_of_fold: By the name of that file, the prediction of every picture by the run of this
             setting and seed that did not train on it: a row as in ``valid_predictions.csv``, and
             before the classes its ``fold``.
@@ -247,8 +247,12 @@ def _out_of_fold(
             low, high = error_interval(wrong, len(whole))
             row |= {"pictures": len(whole), "error_rate": wrong / len(whole)}
             row |= {"error_low": low, "error_high": high, "file": file}
-        rows.append(row)
+        elif set(group["fold"]) == wanted:
+            twice, known = int(whole["file"].duplicated().sum()), whole["file"].nunique()
+            row["problem"] = f"{twice} pictures validate twice, {max(whole_sets) - known} never"
+        rows.append({"problem": ""} | row)
     columns = [*names, "folds", "pictures", "error_rate", "error_low", "error_high", "file"]
+    columns.append("problem")
     return pd.DataFrame(rows, columns=columns), tables
 
 

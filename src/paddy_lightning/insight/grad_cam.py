@@ -15,10 +15,20 @@ from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_netwo
 from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
+AT_ONCE = 16  # pictures
 Picture = tuple[np.ndarray, np.ndarray]  # uint8 [height, width, 3]; float32 [height, width] in 0..1
 
 
 def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
+    """As ``pictures_with_maps``; none where the data set is no longer there, which is told."""
+    try:
+        return pictures_with_maps(run_dir, rows)
+    except UserError as error:
+        log.warning("no pictures of the top losses: %s", error)
+        return []
+
+
+def pictures_with_maps(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
     """The pictures of some rows of predictions as the network sees them, each with its map.
 
     Args:
@@ -26,23 +36,25 @@ def picture_top_losses(run_dir: Path, rows: pd.DataFrame) -> list[Picture]:
         rows: With ``file`` and ``predicted``, the class that each map is for.
 
     Returns:
-        A picture and a map of attention a row; none where the data set is no longer there.
+        A picture and a map of attention a row.
+
+    Raises:
+        UserError: The data set or the checkpoint is no longer there, or a file cannot be read.
     """
     checkpoint = load_checkpoint(run_dir)
     facts = checkpoint["hyper_parameters"]
-    try:
-        pictures = pictures_of(facts, rows["file"])
-        images = torch.stack([pictures[row].image for row in range(len(rows))])
-    except UserError as error:
-        log.warning("no pictures of the top losses: %s", error)
-        return []
+    pictures = pictures_of(facts, rows["file"])
     network = load_network(checkpoint).float().eval()
-    seen = augment_of(facts).plain(images)
-    target = torch.tensor([facts["class_names"].index(name) for name in rows["predicted"]])
-    maps = attention(network, seen, target)
-    shown = seen * torch.tensor(facts["std"]).view(3, 1, 1)
-    shown = ((shown + torch.tensor(facts["mean"]).view(3, 1, 1)).clamp(0, 1) * 255).byte()
-    return list(zip(shown.permute(0, 2, 3, 1).numpy(), maps.numpy(), strict=True))
+    augment, names = augment_of(facts), facts["class_names"]
+    mean, std = (torch.tensor(facts[name]).view(3, 1, 1) for name in ("mean", "std"))
+    targets = torch.tensor([names.index(name) for name in rows["predicted"]])
+    found: list[Picture] = []
+    for some in torch.arange(len(rows)).split(AT_ONCE):
+        seen = augment.plain(torch.stack([pictures[int(row)].image for row in some]))
+        maps = attention(network, seen, targets[some])
+        shown = ((seen * std + mean).clamp(0, 1) * 255).byte().permute(0, 2, 3, 1)
+        found += zip(shown.numpy(), maps.numpy(), strict=True)
+    return found
 
 
 def attention(network: Network, pictures: Tensor, target: Tensor) -> Tensor:

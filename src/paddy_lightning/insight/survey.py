@@ -1,6 +1,5 @@
 """What is wrong with a data set, before anything is trained on it."""
 
-import hashlib
 import logging
 import os
 import sys
@@ -18,16 +17,17 @@ from tqdm import tqdm
 from paddy_lightning.command_configs import SurveyConfig
 from paddy_lightning.config import check_counts, check_split
 from paddy_lightning.csv_tables import write_table
+from paddy_lightning.data.alike import Alike, find_alike
 from paddy_lightning.data.equal_files import equal_files
 from paddy_lightning.data.formats import VARIANTS, opened, suffixes
 from paddy_lightning.data.listing import list_images
-from paddy_lightning.data.presize import Presize, open_presized, orientation
+from paddy_lightning.data.perceptual_hash import as_rows, hash_or_problem
+from paddy_lightning.data.presize import orientation
 from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import DataSet, describe, open_data
 from paddy_lightning.data.workers import cores_to_use
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.disagreements import csv_disagreements
-from paddy_lightning.insight.duplicates import HASHED_SIZE, Alike, find_alike, perceptual_hash
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # files that a process takes at a time
@@ -107,7 +107,7 @@ def survey(data: DataSet, table: pd.DataFrame, num_workers: int) -> pd.DataFrame
     """
     rows = list_parts(data, table)
     rows = pd.concat([rows, read_headers(rows["path"], num_workers)], axis=1)
-    answers = in_processes(_hash_or_problem, rows["path"], num_workers, "pictures")
+    answers = in_processes(hash_or_problem, rows["path"], num_workers, "pictures")
     looked = pd.DataFrame(answers, rows.index, ["hash", "broken"])
     digests = equal_files(Path(), rows["path"])
     alike = alike_pictures(rows, looked["hash"], digests)
@@ -167,11 +167,8 @@ def wrong_suffixes(rows: pd.DataFrame) -> Iterator[Finding]:
 
 def alike_pictures(rows: pd.DataFrame, hashes: pd.Series, digests: pd.Series) -> Alike:
     """``find_alike`` of all rows; what has no perceptual hash is alike to the same file only."""
-    broken = hashes.isna()
-    stand_ins = digests[broken].map(lambda text: hashlib.sha256(os.fsencode(text)).digest())
-    whole = b"".join(hashes.where(~broken, stand_ins))
     return find_alike(
-        np.frombuffer(whole, np.uint8).reshape(len(rows), -1),
+        as_rows(hashes, digests),
         pd.Categorical(rows["label"].where(rows["label"] != "", None)).codes.astype(np.int64),
         rows["part"].map({"train": 0, "valid": 1, "test": -1}).to_numpy(np.int64),
     )
@@ -204,14 +201,6 @@ def duplicates(rows: pd.DataFrame, alike: Alike, digests: pd.Series) -> Iterator
         problem += f", in {parts[there]}" if parts[here] != parts[there] else ""
         problem += f" (one of {sizes[here]} alike)" if sizes[here] > 2 else ""
         yield Finding(rows.index[int(here)], problem, across_labels or leak)
-
-
-def _hash_or_problem(path: str) -> tuple[bytes | None, str | None]:
-    try:
-        small = open_presized(Path(path), Presize(HASHED_SIZE))
-        return perceptual_hash(Image.fromarray(small)), None
-    except UserError as error:
-        return None, str(error).removeprefix(f"{path}: ")
 
 
 def header_of(path: str) -> tuple[Any, ...]:

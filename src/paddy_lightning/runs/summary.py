@@ -18,6 +18,7 @@ from paddy_lightning import __version__
 from paddy_lightning.atomic import write_json
 from paddy_lightning.choices import Keep
 from paddy_lightning.config import TrainConfig
+from paddy_lightning.data.split import ALIKE, DUPLICATES
 from paddy_lightning.errors import DivergedError, UserError
 from paddy_lightning.faults import sentence_of
 from paddy_lightning.ranks import COMMAND
@@ -94,6 +95,7 @@ def first_summary(
 ) -> Summary:
     """What is known of a run before it trains; ``earlier`` is of a run that goes on."""
     num_valid = int(table["is_valid"].sum())
+    alike = config.group == DUPLICATES and ALIKE in table
     return {
         "status": "running",
         "run_dir": str(run_dir),
@@ -105,6 +107,7 @@ def first_summary(
         "images_per_second": None,
         "num_train": len(table) - num_valid,
         "num_valid": num_valid,
+        "num_groups": int(table[ALIKE].nunique()) if alike else None,
         "arch": facts["arch"],
         "num_parameters": facts["num_parameters"],
         "lr": config.lr,

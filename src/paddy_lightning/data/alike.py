@@ -1,23 +1,18 @@
-"""Pictures that look alike, by perceptual hashes."""
+"""Pictures that look alike: whose perceptual hashes differ in few bits."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import pandas as pd
 
-HASH_SIDE = 16  # a hash has 256 bits
-HASHED_SIZE = (4 * HASH_SIDE, 4 * HASH_SIDE)  # of the picture that is hashed
+from paddy_lightning.data.equal_files import equal_files
+from paddy_lightning.data.perceptual_hash import as_rows, hashes_of
+
 # Of 256 bits. Of photos made half as large, brighter and recompressed at quality 50, none moved
 # by more than 26; of 700 different photos and drawings, no two were nearer than 48.
 ALIKE = 32
 AT_ONCE = 2**21  # pairs of hashes
-
-
-def perceptual_hash(image: Image.Image) -> bytes:
-    """32 bytes that change little when a picture is scaled, recompressed or lit otherwise."""
-    from imagehash import phash  # brings scipy: few need it
-
-    return np.packbits(phash(image, HASH_SIDE).hash).tobytes()
 
 
 class Alike(NamedTuple):
@@ -30,6 +25,18 @@ class Alike(NamedTuple):
 
     group: np.ndarray
     other: np.ndarray
+
+
+def group_alike(root: Path, files: pd.Series) -> pd.Series:
+    """Equal files and pictures that look alike, in groups: a text a row, equal within a group.
+
+    Where nothing looks alike but equal files, it is that of ``equal_files``. A file that cannot be
+    read is alike to its copies only.
+    """
+    digests = equal_files(root, files)
+    unknown = np.full(len(files), -1)
+    group = find_alike(as_rows(hashes_of(root, files), digests), unknown, unknown).group
+    return digests.groupby(group).transform("first")
 
 
 def find_alike(hashes: np.ndarray, labels: np.ndarray, sides: np.ndarray) -> Alike:

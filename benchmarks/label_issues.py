@@ -1,0 +1,247 @@
+"""How many wrong labels ``paddy labels`` finds where some were swapped, and what mending brings.
+
+    python -m benchmarks.label_issues outputs/labels bean=FOLDER rice=FOLDER demo=FOLDER
+
+Each folder has one folder a class; that of the demo is drawn if it is not there. For each set, a
+share of the labels is swapped at random, five folds are trained, and their suspects are compared
+with what was swapped. Then the folds are trained again on the mended tables. What is done stays:
+the same command goes on.
+"""
+
+import argparse
+import logging
+import shutil
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.our_side import quiet
+from paddy_lightning.choices import DataConfig, Source
+from paddy_lightning.config import TrainConfig
+from paddy_lightning.csv_tables import write_table
+from paddy_lightning.data.demo import generate
+from paddy_lightning.data.table import open_data
+from paddy_lightning.insight.compare import find_runs
+from paddy_lightning.insight.label_issues import label_issues, out_of_fold
+from paddy_lightning.runs.evidence import chance, paired_repeats
+from paddy_lightning.runs.run_folder import read_predictions
+from paddy_lightning.runs.summary import read_summary
+from paddy_lightning.training.train import train
+
+log = logging.getLogger(__name__)
+FOLDS = 5
+SHARES = (0.05, 0.1)  # of the labels, swapped; and of the pictures, looked at first
+SEEDS = (0, 1, 2)
+MENDED = ("bean", 0.1)  # the set and share that are trained again
+DEMO = 300  # pictures
+
+
+class Sweep(NamedTuple):
+    """Five folds of one set with one table of labels.
+
+    Attributes:
+        folder: Of the runs; the table is beside them.
+        root: Of the pictures.
+        name: Of the set.
+        share: Of the labels, that is swapped.
+        seed: Of the swapping.
+        way: swapped, or how the table was mended: ``suggested`` without looking, or ``seen`` by
+            somebody who knows the true label of every suspect.
+    """
+
+    folder: Path
+    root: Path
+    name: str
+    share: float
+    seed: int
+    way: str = "swapped"
+
+    @property
+    def place(self) -> Path:
+        """Where its runs are."""
+        return self.folder / f"{self.name}_{self.share}_{self.seed}_{self.way}"
+
+    def predictions(self) -> pd.DataFrame:
+        """Of all its runs, with the true labels."""
+        runs = find_runs(self.place)
+        whole = pd.concat([read_predictions(run / "valid_predictions.csv") for run in runs])
+        return whole.assign(label=true_labels(whole["file"]))[["file", "label", "predicted"]]
+
+
+def true_labels(files: pd.Series) -> pd.Series:
+    """The folder that a picture lies in."""
+    return files.str.split("/").str[0]
+
+
+def swapped(files: pd.Series, share: float, seed: int) -> pd.Series:
+    """The labels, a share of them another class at random."""
+    rng, labels = np.random.default_rng(seed), true_labels(files)
+    for row in rng.permutation(len(files))[: round(share * len(files))]:
+        others = sorted(set(labels) - {labels[row]})
+        labels[row] = others[rng.integers(len(others))]
+    return labels
+
+
+def train_folds(sweep: Sweep, labels: pd.DataFrame) -> None:
+    """Train what is not done yet, in the fast setting of these photos."""
+    table = sweep.place / "table.csv"
+    write_table(table, labels)
+    for fold in range(FOLDS):
+        run = sweep.place / str(fold)
+        if read_summary(run).get("status") == "done":
+            continue
+        shutil.rmtree(run, ignore_errors=True)
+        config = TrainConfig(
+            DataConfig(Source.folder, str(sweep.root), str(table)),
+            arch="tf_efficientnet_lite0",
+            presize=192,
+            size=128,
+            epochs=4,
+            lr=1e-2,
+            batch_size=16,
+            fold=fold,
+            folds=FOLDS,
+            seed=0,
+        )
+        train(config, run)
+
+
+def found(sweep: Sweep) -> pd.DataFrame:
+    """What ``paddy labels`` says of a sweep, and whether each label is ``false``."""
+    return judged(label_issues(out_of_fold(find_runs(sweep.place)), sweep.root))
+
+
+def judged(issues: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``false``, of labels that were swapped."""
+    return issues.assign(false=issues["label"] != true_labels(issues["file"]))
+
+
+def row_of(name: str, share: float, issues: pd.DataFrame) -> dict[str, object]:
+    """A row of the table: how many false labels are among the first and among the suspects."""
+    error = (issues["suggested"] != true_labels(issues["file"])).mean()
+    row = {"set": name, "swapped": share, "pictures": len(issues), "error of suggested": error}
+    parts = {f"first {share:.0%}": issues.head(round(share * len(issues))) for share in SHARES}
+    for part_name, part in (parts | {"suspects": issues[~issues["keep"]]}).items():
+        hits, all_false = int(part["false"].sum()), int(issues["false"].sum())
+        if part_name == "suspects":
+            row[part_name] = len(part)
+        if all_false:
+            row[f"recall, {part_name}"] = hits / all_false
+            row[f"precision, {part_name}"] = hits / max(1, len(part))
+    return row
+
+
+def mended(issues: pd.DataFrame, way: str) -> pd.DataFrame:
+    """The table with the suspects' labels as suggested, or as they truly are."""
+    instead = issues["suggested"] if way == "suggested" else true_labels(issues["file"])
+    labels = issues["label"].where(issues["keep"], instead)
+    return issues[["file"]].assign(label=labels).sort_values("file")
+
+
+def all_sweeps(folder: Path, roots: dict[str, Path]) -> list[Sweep]:
+    """Those with swapped labels, clean ones first, then seed by seed."""
+    clean = [Sweep(folder, root, name, 0.0, 0) for name, root in roots.items()]
+    return clean + [
+        Sweep(folder, root, name, share, seed)
+        for seed in SEEDS
+        for share in SHARES[::-1]
+        for name, root in roots.items()
+    ]
+
+
+def train_all(folder: Path, roots: dict[str, Path]) -> None:
+    """Every sweep; seed by seed, share by share, and then those with mended tables."""
+    for _, alike in groupby(all_sweeps(folder, roots), lambda one: (one.seed, one.share)):
+        sweeps = list(alike)
+        for sweep in sweeps:
+            files = open_data(DataConfig(Source.folder, str(sweep.root))).train["file"]
+            labels = swapped(files, sweep.share, sweep.seed)
+            train_folds(sweep, pd.DataFrame({"file": files, "label": labels}))
+        for sweep in sweeps:
+            for way in ("suggested", "seen") if (sweep.name, sweep.share) == MENDED else ():
+                train_folds(sweep._replace(way=way), mended(found(sweep), way))
+
+
+def tell(folder: Path, roots: dict[str, Path]) -> None:
+    """Print the tables of all sweeps that are done."""
+    done = [sweep for sweep in all_sweeps(folder, roots) if is_done(sweep)]
+    issues = {sweep: found(sweep) for sweep in done}
+    print_rows([row_of(one.name, one.share, some) for one, some in issues.items()])
+    if swapped_ones := [some for sweep, some in issues.items() if sweep.share]:
+        print(reliability(pd.concat(swapped_ones)).to_markdown(floatfmt=".2f"), end="\n\n")
+    print(errors_by_way(folder, roots, done).to_markdown(index=False, floatfmt=".4f"))
+
+
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """The means over the seeds, and how far apart the seeds are."""
+    table = pd.DataFrame(rows)
+    groups = table.groupby(["set", "swapped"], sort=False)
+    means = groups.mean().assign(seeds=groups.size())
+    print(means.reset_index().to_markdown(index=False, floatfmt=".2f"), end="\n\n")
+    spread = groups[[name for name in table if str(name).startswith(("recall", "precision"))]]
+    apart = (spread.max() - spread.min()).reset_index()
+    print(apart.to_markdown(index=False, floatfmt=".2f"), end="\n\n")
+
+
+def is_done(sweep: Sweep) -> bool:
+    """Whether all folds are."""
+    runs = [sweep.place / str(fold) for fold in range(FOLDS)]
+    return all(read_summary(run).get("status") == "done" for run in runs)
+
+
+def reliability(issues: pd.DataFrame) -> pd.DataFrame:
+    """How many labels truly are false, by ``wrong``; of the sets with swapped labels."""
+    bins = pd.cut(issues["wrong"], [0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1], include_lowest=True)
+    by_bin = issues.groupby(bins, observed=True)
+    return pd.DataFrame(
+        {
+            "pictures": by_bin.size(),
+            "mean of wrong": by_bin["wrong"].mean(),
+            "share of false labels": by_bin["false"].mean(),
+        }
+    )
+
+
+def errors_by_way(folder: Path, roots: dict[str, Path], done: list[Sweep]) -> pd.DataFrame:
+    """The error with true validation labels after each way, against that of swapped labels."""
+    name = MENDED[0]
+    seeds = [sweep for sweep in done if (sweep.name, sweep.share) == MENDED]
+    seeds = [sweep for sweep in seeds if is_done(sweep._replace(way="seen"))]
+    if not seeds:
+        return pd.DataFrame()
+    clean = Sweep(folder, roots[name], name, 0.0, 0)
+    ways = {way: [one._replace(way=way) for one in seeds] for way in ("suggested", "seen")}
+    ways = {"swapped": seeds, **ways, "none swapped": [clean] * len(seeds)}
+    tables = {way: pd.concat([one.predictions() for one in some]) for way, some in ways.items()}
+    rows = []
+    for way, table in tables.items():
+        row = {"trained on": way, "sweeps": len(seeds)}
+        row["error"] = (table["label"] != table["predicted"]).mean()
+        if way != "swapped":
+            less, _, p = paired_repeats(table, tables["swapped"])
+            row |= {"against swapped": less, "paired": chance(p)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@quiet()
+def main() -> None:
+    """Train what is not done, unless only the tables are wanted, and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("sets", nargs="+", help="NAME=FOLDER")
+    parser.add_argument("--tell", action="store_true", help="train nothing")
+    told = parser.parse_args()
+    roots = {name: Path(root) for name, _, root in (one.partition("=") for one in told.sets)}
+    if "demo" in roots:
+        roots["demo"] = generate(roots["demo"], DEMO, 1) / "train_images"
+    if not told.tell:
+        train_all(told.folder, roots)
+    tell(told.folder, roots)
+
+
+if __name__ == "__main__":
+    main()
