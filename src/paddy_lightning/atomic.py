@@ -14,21 +14,27 @@ PAUSES = (0.05, 0.2, 0.8, 2.0)  # seconds
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, waits: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; moved into place when the block is done.
 
     Nothing is left of it when the block raises, and of one that was killed until the next one. On
     the disk before it has its name: a power cut leaves the old file or the new one.
+
+    Args:
+        path: The file.
+        waits: Whether for the disk; a slow one can take seconds, which a figure is not worth.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if waits:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         replace(temporary, path)
-        sync_folder(path.parent)
+        if waits:
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

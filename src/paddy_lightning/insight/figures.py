@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from paddy_lightning.atomic import written_whole
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.insight.png import write_png
 from paddy_lightning.lettering import legible, lettering, width
 
 if TYPE_CHECKING:
@@ -59,11 +58,7 @@ def draw(path: Path, make: "Callable[[], Figure | None]", writer: Any = None) ->
     try:
         if (figure := make()) is None:
             return
-        pixels = _render(figure)
-        with written_whole(path) as temporary:
-            Image.fromarray(pixels).save(temporary, "PNG")
-        if writer:
-            writer.add_image(path.stem, pixels, dataformats="HWC")
+        write_png(path, _render(figure), writer)
     except Exception as error:  # fonts, libraries, memory, disks
         why = sentence_of(error) or f"{type(error).__name__}: {error}"
         log.warning("the figure %s could not be drawn: %s", path, why)

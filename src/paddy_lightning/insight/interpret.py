@@ -133,17 +133,9 @@ def look_into(run_dir: Path) -> Interpretation:
     valid = read_predictions(run_dir / "valid_predictions.csv")
     class_names = list(valid.columns[5:])
     epochs = pd.read_csv(run_dir / "metrics.csv")
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    counts = confusion_matrix(valid["label"], valid["predicted"], labels=class_names)
-    matrix = pd.DataFrame(counts, class_names, class_names)
-    columns = precision_recall_fscore_support(
-        valid["label"], valid["predicted"], labels=class_names, zero_division=0
-    )
-    classes = pd.DataFrame(
-        dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
-    )
-    classes.insert(0, "label", class_names)
+    matrix = pd.crosstab(valid["label"].to_numpy(), valid["predicted"].to_numpy())
+    matrix = matrix.reindex(index=class_names, columns=class_names, fill_value=0)
+    classes = by_class(matrix)
     wrong = int((valid["label"] != valid["predicted"]).sum())
     low, high = error_interval(wrong, len(valid))
     temperature, shares = calibrated_shares(valid)
@@ -170,6 +162,19 @@ def _what_next(run_dir: Path, epochs: pd.DataFrame) -> str:
         told = f"stopped after {len(epochs)} of {config.epochs + config.freeze_epochs} epochs"
         return f"{told}, before its rates had come down: go on with it (resume=)"
     return advice(epochs, read_right(run_dir), config.freeze_epochs)
+
+
+def by_class(matrix: pd.DataFrame) -> pd.DataFrame:
+    """``label, precision, recall, f1, support``; 0 where there is nothing to divide by."""
+    hits, support, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    found = {
+        "label": matrix.index,
+        "precision": hits / said.clip(lower=1).to_numpy(),
+        "recall": hits / support.clip(lower=1).to_numpy(),
+        "f1": 2 * hits / (said + support).clip(lower=1).to_numpy(),
+        "support": support.to_numpy(),
+    }
+    return pd.DataFrame(found)
 
 
 def confused_pairs(matrix: pd.DataFrame) -> pd.DataFrame:

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from paddy_lightning.atomic import written_whole
 from paddy_lightning.data.pictures import Batch
 from paddy_lightning.errors import DivergedError
+from paddy_lightning.insight.png import write_png
 from paddy_lightning.insight.show import mosaic
 from paddy_lightning.lettering import printable
 from paddy_lightning.network.classifier import Classifier
@@ -70,11 +70,10 @@ class RunLog(pl.Callback):
         self._images += len(batch.label)
         if trainer.current_epoch == 0 and batch_idx == 0 and trainer.is_global_zero:
             sheet = mosaic(batch.image[:MOSAIC_PICTURES], self.mean, self.std)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image("augmented_batch", sheet, 0)
-            with written_whole(self.run_dir / "figures" / "augmented_batch.png") as temporary:
-                Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, "PNG")
+            pixels = sheet.permute(1, 2, 0).numpy()
+            boards = (one for one in trainer.loggers if isinstance(one, TensorBoardLogger))
+            writer = next((board.experiment for board in boards), None)
+            write_png(self.run_dir / "figures" / "augmented_batch.png", pixels, writer)
 
     def on_train_batch_end(
         self,
