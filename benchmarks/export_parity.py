@@ -1,9 +1,9 @@
-"""Exported networks against their checkpoints, by arch, data and resize, in float32 and int8.
+"""Exported networks against their checkpoints, by arch, data and resize.
 
-    python -m benchmarks.export_parity demo shared/photos/bean [--archs resnet26d,...] [--epochs 2]
+    python -m benchmarks.export_parity demo PHOTOS/bean [--archs resnet26d,...] [--int8]
 
-The arch of the demo starts from its pretrained weights, the others from none: what is asked is
-whether both forms say the same, not how well a network does.
+One frozen epoch each; the arch of the demo starts from its pretrained weights, the others from
+none: what is asked is whether both forms say the same, not how well a network does.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ARCHS = (
 FORMS = {"float32": MODEL, "int8": INT8}
 
 
-def config_of(arch: str, place: str, resize: Resize, epochs: int) -> TrainConfig:
+def config_of(arch: str, place: str, resize: Resize) -> TrainConfig:
     """A short run; pictures are higher than wide, so that the three ways differ."""
     source, root = (Source.demo, None) if place == "demo" else (Source.folder, place)
     return TrainConfig(
@@ -41,8 +41,8 @@ def config_of(arch: str, place: str, resize: Resize, epochs: int) -> TrainConfig
         resize=resize,
         presize=(192, 144),
         size=(128, 96),
-        epochs=epochs,
-        lr=1e-2 if arch == PRETRAINED else 2e-3,
+        epochs=0,
+        lr=1e-2,
         batch_size=16,
     )
 
@@ -70,7 +70,7 @@ def rows_of(run: Path, where: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def measured(archs: list[str], places: list[str], epochs: int) -> Iterator[dict[str, Any]]:
+def measured(archs: list[str], places: list[str], int8: bool) -> Iterator[dict[str, Any]]:
     """Train, export and compare, a run at a time."""
     for arch in archs:
         for place in places:
@@ -78,9 +78,9 @@ def measured(archs: list[str], places: list[str], epochs: int) -> Iterator[dict[
                 where = {"arch": arch, "photos": Path(place).name, "resize": str(resize)}
                 with tempfile.TemporaryDirectory() as folder, small_talk_left_out():
                     run, started = Path(folder, "run"), time.monotonic()
-                    train(config_of(arch, place, resize, epochs), run)
+                    train(config_of(arch, place, resize), run)
                     try:
-                        export_run(run, int8=True)
+                        export_run(run, int8)
                     except UserError as error:
                         print(f"{where}: {error}", flush=True)
                         if not (run / FOLDER / PARITY).exists():
@@ -96,9 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("places", nargs="+", help="demo, or a folder with one folder a class")
     parser.add_argument("--archs", type=lambda text: text.split(","), default=ARCHS)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--int8", action="store_true")
     told = parser.parse_args()
-    table = pd.DataFrame(measured(told.archs, told.places, told.epochs))
+    table = pd.DataFrame(measured(told.archs, told.places, told.int8))
     print(table.to_markdown(index=False, disable_numparse=True))
 
 

@@ -9,7 +9,6 @@ the same command goes on.
 """
 
 import argparse
-import logging
 import shutil
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +30,6 @@ from paddy_lightning.runs.run_folder import read_predictions
 from paddy_lightning.runs.summary import read_summary
 from paddy_lightning.training.train import train
 
-log = logging.getLogger(__name__)
 FOLDS = 5
 SHARES = (0.05, 0.1)  # of the labels, swapped; and of the pictures, looked at first
 SEEDS = (0, 1, 2)
@@ -216,15 +214,20 @@ def errors_by_way(folder: Path, roots: dict[str, Path], done: list[Sweep]) -> pd
     ways = {way: [one._replace(way=way) for one in seeds] for way in ("suggested", "seen")}
     ways = {"swapped": seeds, **ways, "none swapped": [clean] * len(seeds)}
     tables = {way: pd.concat([one.predictions() for one in some]) for way, some in ways.items()}
+    return pd.DataFrame(against_swapped(tables)).assign(sweeps=len(seeds))
+
+
+def against_swapped(tables: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
+    """The error of each way, and how it differs from that of the swapped labels, in pairs."""
     rows = []
     for way, table in tables.items():
-        row = {"trained on": way, "sweeps": len(seeds)}
-        row["error"] = (table["label"] != table["predicted"]).mean()
+        wrong = float((table["label"] != table["predicted"]).mean())
+        row: dict[str, object] = {"trained on": way, "error": wrong}
         if way != "swapped":
             less, _, p = paired_repeats(table, tables["swapped"])
             row |= {"against swapped": less, "paired": chance(p)}
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
 @quiet()

@@ -24,7 +24,9 @@ from benchmarks.label_issues import (
     FOLDS,
     SEEDS,
     SHARES,
+    against_swapped,
     judged,
+    mended,
     print_rows,
     reliability,
     row_of,
@@ -91,10 +93,24 @@ def of(hits: np.ndarray, false: np.ndarray) -> dict[str, float]:
     return {"recall": hits.sum() / false.sum(), "precision": float(hits.mean())}
 
 
+def errors(seen: np.ndarray, issues: pd.DataFrame, files: pd.Series) -> dict[str, pd.DataFrame]:
+    """Predictions out of fold, with true labels, after each way to mend the table."""
+    truth = true_labels(files)
+    tables = {"swapped": issues.sort_values("file")["label"]}
+    tables |= {way: mended(issues, way)["label"] for way in ("suggested", "seen")}
+    found = {}
+    for way, labels in (tables | {"none swapped": truth}).items():
+        said = said_of(seen, files, pd.Series(labels.to_numpy()))
+        found[way] = pd.DataFrame({"file": files, "label": truth})
+        found[way]["predicted"] = said.probabilities.idxmax(axis=1)
+    return found
+
+
 @quiet()
 def main(words: list[str]) -> None:
     """Print the tables."""
     rows, all_issues, all_ways = [], [], []
+    after: dict[tuple[str, float], dict[str, list[pd.DataFrame]]] = {}
     for name, _, place in (word.partition("=") for word in words):
         root = Path(place)
         if name == "demo":
@@ -110,10 +126,18 @@ def main(words: list[str]) -> None:
                     all_issues.append(issues)
                     false = said.table["label"] != true_labels(files)
                     all_ways += ways(said, false.to_numpy())
+                    for way, table in errors(seen, issues, files).items():
+                        after.setdefault((name, share), {}).setdefault(way, []).append(table)
     print_rows(rows)
     print(reliability(pd.concat(all_issues)).to_markdown(floatfmt=".2f"), end="\n\n")
     means = pd.DataFrame(all_ways).groupby("way", sort=False).mean()
-    print(means.to_markdown(floatfmt=".3f"))
+    print(means.to_markdown(floatfmt=".3f"), end="\n\n")
+    compared = [
+        {"set": name, "swapped": share, **row}
+        for (name, share), tables in after.items()
+        for row in against_swapped({way: pd.concat(some) for way, some in tables.items()})
+    ]
+    print(pd.DataFrame(compared).to_markdown(index=False, floatfmt=".4f"))
 
 
 if __name__ == "__main__":

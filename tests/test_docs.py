@@ -88,7 +88,7 @@ def compose_all(command: str) -> list[Any]:
 def test_the_commands_of_one_run_run(workplace: Path) -> None:
     # The last wants Kaggle's test pictures, which tests of predicting have.
     long = re.compile(
-        r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean|soup |page "
+        r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean|soup |page |labels"
         r"|predict ckpt=outputs/RUN tta=true$"
     )
     done = []

@@ -39,6 +39,7 @@ SLOW = {"torch", "timm", "pandas", "pytorch_lightning", "kaggle"}  # to import
         ("probe", "arch=resnet26d"),
         ("interpret", "run=null"),
         ("compare", "runs=null"),
+        ("labels", "runs=null"),
         ("download", "competition=paddy-disease-classification"),
         ("submit", "dry_run=false"),
     ],

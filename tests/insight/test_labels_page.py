@@ -44,7 +44,8 @@ def sweep(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("folds")
     data = DataConfig(Source.folder, str(pictures), str(pictures / "table.csv"))
     for fold in range(3):
-        train(small(pictures, data=data, fold=fold, folds=3, epochs=1), folder / str(fold))
+        config = small(pictures, data=data, fold=fold, folds=3, group="duplicates", epochs=1)
+        train(config, folder / str(fold))
     return folder
 
 
@@ -59,6 +60,15 @@ def told(page: Path) -> dict[str, Any]:
     """What the script of a page is told."""
     text = page.read_text("utf-8").split('type="application/json">')[1]
     return dict(json.loads(text.split("</script>")[0]))
+
+
+def test_copies_are_in_one_fold_and_the_summary_counts_groups(sweep: Path) -> None:
+    for run in sweep.iterdir():
+        table = pd.read_csv(run / "pictures.csv", encoding_errors="surrogateescape")
+        assert table.groupby("alike")["is_valid"].nunique().max() == 1
+        assert (table["alike"].value_counts() > 1).sum() >= 3
+        summary = json.loads((run / "summary.json").read_text())
+        assert summary["num_groups"] == table["alike"].nunique() <= 60
 
 
 def test_the_table_has_every_picture_and_can_be_trained_on(labels: Path, pictures: Path) -> None:

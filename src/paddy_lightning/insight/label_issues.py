@@ -101,13 +101,14 @@ def label_issues(said: Said, root: Path | None) -> pd.DataFrame:
     group, other = _contradictions(said.table, of_label, root)
     for number in np.unique(group[group >= 0]):
         rows = np.flatnonzero(group == number)
-        guess[rows] = agreed = _agreed(of_label[rows], values[rows])
-        suspected[rows] = of_label[rows] != agreed
+        agreed = _agreed(of_label[rows], values[rows])
+        rows = rows[other[rows] >= 0]
+        guess[rows], suspected[rows] = agreed, of_label[rows] != agreed
     first = pd.Series(wrong).groupby(group).transform("max").where(group >= 0, -1)
     issues = said.table[["file", "label"]].assign(
         suggested=names[guess],
         wrong=wrong.round(4),
-        why=[_why(*row, said) for row in zip(range(len(guess)), guess, other, strict=True)],
+        why=[_why(said, row, place) for row, place in enumerate(other)],
         keep=~suspected,
         other=["" if place < 0 else said.table["file"].iloc[place] for place in other],
         row=np.arange(len(guess)),
@@ -169,7 +170,7 @@ def _agreed(labels: np.ndarray, probabilities: np.ndarray) -> int:
     return int(np.lexsort((probabilities.sum(0), counts))[-1])
 
 
-def _why(row: int, guess: int, other: int, said: Said) -> str:
+def _why(said: Said, row: int, other: int) -> str:
     """In words; nothing where the networks agree with the label."""
     names, values = list(said.probabilities), said.probabilities.to_numpy()[row]
     label, reasons = said.table["label"].iloc[row], []
