@@ -7,6 +7,9 @@ import pandas as pd
 
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig
+from paddy_lightning.runs.calibration import temperature_of, tempered
+from paddy_lightning.runs.run_folder import read_predictions
+from paddy_lightning.runs.trained import load_checkpoint
 
 
 def small(stripes: Path, **changes: Any) -> TrainConfig:
@@ -31,3 +34,11 @@ def predictions(*runs_of: tuple[int, bool]) -> pd.DataFrame:
     files = [f"{row}.jpg" for row in range(len(right))]
     said = ["a" if is_right else "b" for is_right in right]
     return pd.DataFrame({"file": files, "label": "a", "predicted": said})
+
+
+def calibrated(run: Path) -> pd.DataFrame:
+    """What ``paddy predict`` is to say of a run's validation pictures, by file."""
+    valid = read_predictions(run / "valid_predictions.csv").set_index("file")
+    classes = list(valid)[4:]
+    shares = tempered(valid[classes].to_numpy(), temperature_of(load_checkpoint(run)))
+    return pd.DataFrame(shares, valid.index, classes)

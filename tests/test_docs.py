@@ -89,7 +89,7 @@ def test_the_commands_of_one_run_run(workplace: Path) -> None:
     # The last wants Kaggle's test pictures, which tests of predicting have.
     long = re.compile(
         r" -m |lr-find start=|resume=|trainer\.devices|recipe=|data\.root=bean|soup |page |labels"
-        r"|predict ckpt=outputs/RUN tta=true$"
+        r"|test=|predict ckpt=outputs/RUN tta=true$"
     )
     done = []
     for command in commands(PAGES["README.md"]):

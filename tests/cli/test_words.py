@@ -46,6 +46,7 @@ def test_all_that_hold_text_are_known() -> None:
         "weights",
         "start",
         "soft_labels",
+        "test",
         "cache",
         "resume",
         "ckpt",

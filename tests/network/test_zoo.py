@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zoo
+from small import calibrated
 
 from paddy_lightning.choices import BadImages, DataConfig, PadMode, Resize, Source
 from paddy_lightning.config import TrainConfig
@@ -123,7 +124,7 @@ def test_training_refuses_or_skips_and_predicting_drops_no_row(
     unread = found[found["label"] == ""]
     assert sorted(Path(file).name for file in unread.index) == sorted(zoo.BROKEN)
     assert unread["confidence"].isna().all() and found["confidence"].isna().sum() == len(unread)
-    valid = pd.read_csv(tmp_path / "run" / "valid_predictions.csv").set_index("file")
+    valid = calibrated(tmp_path / "run")
     assert np.allclose(found.loc[valid.index, "down"], valid["down"], atol=1e-5)
 
 

@@ -69,7 +69,7 @@ def test_what_would_flatter_or_is_not_there_is_refused(
     first = next((stripes / "train_images" / "down").glob("*.jpg"))
     shutil.copy(first, unseen / "down" / "one_more.jpg")
     for folder, said in (
-        (tmp_path / "nowhere", "nowhere"),
+        (tmp_path / "nowhere", "nowhere: not there; it wants a folder with one folder a class"),
         (tmp_path / "empty", "no pictures in it; it wants one folder a class"),
         (other, "round is no class here; there is across, down, slanted"),
         (unseen, "1 of its 61 files are among those to train and validate on, such as down/one_m"),

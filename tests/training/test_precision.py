@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from small import small
+from small import calibrated, small
 
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import UserError
@@ -39,7 +39,7 @@ def test_every_precision_works(
     state = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
     assert kinds == {KINDS.get(precision, torch.float32)}
-    valid = pd.read_csv(run / "valid_predictions.csv").set_index("file")
+    valid = calibrated(run)
     found = predict(run, stripes / "train_images").set_index("file").loc[valid.index]
     for name in ("across", "down", "slanted"):
         assert abs(found[name] - valid[name]).max() < 1e-6

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from small import small
+from small import calibrated, small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -32,8 +32,6 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
-from paddy_lightning.runs.calibration import temperature_of, tempered
-from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.profiling import PARTS, EpochProfiler, advice
@@ -126,8 +124,7 @@ def test_predicting_the_validation_pictures_gives_the_runs_own_predictions(
     found = predict(run, stripes / "train_images", num_workers=2).set_index("file")
     found = found.loc[valid.index]
     classes = ["across", "down", "slanted"]
-    said = tempered(valid[classes].to_numpy(), temperature_of(load_checkpoint(run)))
-    assert np.allclose(found[classes], said, atol=1e-5)
+    assert np.allclose(found[classes], calibrated(run), atol=1e-5)
     assert (found["label"] == valid["predicted"]).all()
 
 

@@ -43,6 +43,8 @@ def unseen_table(test: Path, root: Path, table: pd.DataFrame) -> pd.DataFrame:
         UserError: No such pictures, a class that is none of the table's, or a file that is, byte
             for byte, one of the table's.
     """
+    if not test.is_dir():
+        raise UserError(f"test={test}: not there; it wants a folder with one folder a class")
     found = labelled_table(test)
     if found.empty:
         raise UserError(f"test={test}: no pictures in it; it wants one folder a class")
