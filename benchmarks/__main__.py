@@ -23,6 +23,7 @@ from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
 from benchmarks.results import keep, write
 from benchmarks.sweep import decodes
+from benchmarks.whole_commands import commands
 from paddy_lightning.data.cache import Cache
 from paddy_lightning.data.presize import Presize, open_presized
 
@@ -142,7 +143,9 @@ def other() -> Iterator[str]:
     )
 
 
-PARTS = {part.__name__: part for part in (augmentation, presizing, epochs, overhead, other)}
+PARTS = {
+    part.__name__: part for part in (augmentation, presizing, epochs, overhead, commands, other)
+}
 
 
 @quiet()

@@ -14,7 +14,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks import bean, gpu, kept_epoch, results, wheels
+from benchmarks import bean, gpu, kept_epoch, results, wheels, whole_commands
 from benchmarks import pictures as drawn
 from benchmarks.paired import Other, alone, in_turn
 
@@ -66,6 +66,25 @@ def test_what_is_measured_on_a_gpu_runs(
     page = gpu.PAGE.read_text()
     assert "seconds in all" in page and "7 MB" in page and "forward" in page
     assert page.count("against the bare model") >= 4 and "| the loader alone, 48x40" in page
+
+
+def test_whole_commands_run_as_typed(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours: a run with and without presized pictures, predictions of it, and a sweep."""
+    monkeypatch.setattr(whole_commands, "SEEDS", ("1", "2"))
+    for part in ("train", "valid"):
+        (tmp_path / part).symlink_to(stripes / "train_images")
+    settings = {"arch": "resnet10t", "presize": 48, "size": 32, "epochs": 0, "batch_size": 16}
+    ours = whole_commands.Ours(tmp_path, tmp_path / "place", settings)
+    for cold in (True, False):
+        ours.train(cold)
+    ours.predict(stripes / "test_images" / "200000.jpg")
+    ours.predict(stripes / "test_images")
+    files = {path.name for path in ours.run.iterdir()}
+    assert {"summary.json", "predictions.csv", "predictions.1.csv"} <= files
+    ours.sweep()
+    assert len(list(ours.run.glob("*/summary.json"))) == len(whole_commands.SEEDS)
 
 
 def test_what_travels_to_a_gpu_is_all_that_is_lacking_there(

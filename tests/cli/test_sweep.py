@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,11 @@ SMALL = [
 
 def answers(folder: Path) -> dict[str, dict[str, object]]:
     return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/*.json")}
+
+
+def children_of(pid: int) -> list[int]:
+    told = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in told.split()]
 
 
 def test_the_used_by_line(run_script: Script, stripes: Path, tmp_path: Path) -> None:
@@ -94,8 +100,8 @@ def test_a_killed_job_is_a_row_and_the_others_run(stripes: Path, tmp_path: Path)
         while not (tmp_path / "sweep" / "0_seed-1" / "summary.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        (job,) = (pid for child in children_of(sweep.pid) for pid in children_of(child))
+        os.kill(job, signal.SIGKILL)
         assert sweep.wait(timeout=200) == 1
     finally:
         if sweep.poll() is None:
@@ -129,6 +135,21 @@ def test_the_same_command_goes_on(run_script: Script, stripes: Path, tmp_path: P
         assert job["valid_loss"] == undisturbed[name]["valid_loss"]
     result = run_script("train", *words, "lr=5e-4")
     assert result.returncode == 1 and "holds another run (lr was 0.002)" in result.stderr
+
+
+def test_jobs_are_forked_from_a_process_that_did_nothing_but_import(tmp_path: Path) -> None:
+    """One thread, so that a fork has all; and none of its devices or of CUDA's has been asked."""
+    code = (
+        "import os, threading\n"
+        "import paddy_lightning.cli.preload\n"
+        "import torch\n"
+        "print(len(os.listdir('/proc/self/task')), torch.cuda.is_initialized())"
+    )
+    with true_starts():
+        told = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+        )
+    assert told.stdout.split() == ["1", "False"] and not told.stderr
 
 
 @given(st.lists(st.text(), max_size=5), st.integers(0, 999))
@@ -279,7 +300,7 @@ def test_a_job_hands_its_error_rate_to_the_sweeper(
     monkeypatch.setattr("paddy_lightning.cli.sweep.HydraConfig.get", lambda: hydra)
     monkeypatch.setattr(sweep, "knobs_again", list)
     monkeypatch.setattr(sweep, "flags_again", lambda script: [])
-    monkeypatch.setattr("paddy_lightning.cli.sweep.subprocess.Popen", Job)
+    monkeypatch.setattr(sweep, "start", Job)
     assert sweep.run_as_process("train", OmegaConf.create()) == value
 
 

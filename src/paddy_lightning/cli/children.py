@@ -1,7 +1,6 @@
 """What a process of ours gives to those it starts: words, the places of configs, environment."""
 
 import os
-import subprocess
 import sys
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,7 +9,6 @@ from paddy_lightning.cli.help import CONF
 from paddy_lightning.cli.words import as_typed, quoted_again
 from paddy_lightning.ranks import COMMAND
 
-GRACE = 10  # seconds
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable: "1" for whole tracebacks
 OUR_FULL_ERROR = "PADDY_FULL_ERROR"  # what the user wants, while Hydra is told "1"
 
@@ -48,15 +46,3 @@ def flags_again(name: str) -> list[str]:
         "--config-dir": (folders.get("command-line"), None),
     }
     return [f"{flag}={value}" for flag, (value, usual) in found.items() if value != usual]
-
-
-def end_child(job: "subprocess.Popen[bytes]") -> None:
-    """Wait for an interrupted job, and tell it where only we have been told.
-
-    Ctrl-C on a terminal reaches the job as well; a signal sent to this process does not.
-    """
-    try:
-        job.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        job.terminate()
-        job.wait()

@@ -1,7 +1,8 @@
 """In a sweep (``-m``) every job is a process of its own, whatever launches it.
 
 Memory is free after each, a killed job is a row and not the end, Ctrl-C reaches the child, and
-several devices work. A job answers through its ``summary.json``.
+several devices work. A job answers through its ``summary.json``. On Linux it is forked from a
+process that has imported torch and Lightning: see ``forked.py``.
 """
 
 import logging
@@ -9,7 +10,6 @@ import math
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -27,12 +27,11 @@ from omegaconf import DictConfig, OmegaConf
 from paddy_lightning.atomic import write_json
 from paddy_lightning.cli.children import (
     child_environment,
-    command_again,
-    end_child,
     flags_again,
     knobs_again,
     wants_tracebacks,
 )
+from paddy_lightning.cli.forked import end_child, start
 from paddy_lightning.cli.hydra_errors import explain
 from paddy_lightning.cli.jobs import composer, read_overrides, refuse_wrong_values, values_of
 from paddy_lightning.cli.schemas import SWEPT
@@ -71,9 +70,7 @@ def run_as_process(name: str, config: DictConfig) -> float:
             log.info("%s  is done already", folder)
             return float(summary["error_rate"])
         words = [f"resume={quoted}"]
-    job = subprocess.Popen(
-        [*command_again(name), *words, *flags_again(name)], env=child_environment()
-    )
+    job = start(name, [*words, *flags_again(name)], child_environment())
     try:
         code = job.wait()
     except KeyboardInterrupt:
