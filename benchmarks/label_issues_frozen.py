@@ -8,6 +8,7 @@ Networks that err more often than fine-tuned ones, but all seeds of all sets.
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,13 +59,17 @@ def features(root: Path, files: pd.Series) -> np.ndarray:
     return np.asarray(torch.cat(found))
 
 
+def regression() -> Any:
+    """On standardised features, as in ``paddy probe``."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+
+
 def said_of(seen: np.ndarray, files: pd.Series, labels: pd.Series) -> Said:
     """What regressions say of the pictures that they were not fitted to."""
     folds = KFold(FOLDS, shuffle=True, random_state=42)
-    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of iterations
-        values = cross_val_predict(regression, seen, labels, cv=folds, method="predict_proba")
+        values = cross_val_predict(regression(), seen, labels, cv=folds, method="predict_proba")
     fold = np.zeros(len(files), int)
     for number, (_, rows) in enumerate(folds.split(files)):
         fold[rows] = number
@@ -93,17 +98,21 @@ def of(hits: np.ndarray, false: np.ndarray) -> dict[str, float]:
     return {"recall": hits.sum() / false.sum(), "precision": float(hits.mean())}
 
 
-def errors(seen: np.ndarray, issues: pd.DataFrame, files: pd.Series) -> dict[str, pd.DataFrame]:
-    """Predictions out of fold, with true labels, after each way to mend the table."""
-    truth = true_labels(files)
-    tables = {"swapped": issues.sort_values("file")["label"]}
-    tables |= {way: mended(issues, way)["label"] for way in ("suggested", "seen")}
-    found = {}
-    for way, labels in (tables | {"none swapped": truth}).items():
-        said = said_of(seen, files, pd.Series(labels.to_numpy()))
-        found[way] = pd.DataFrame({"file": files, "label": truth})
-        found[way]["predicted"] = said.probabilities.idxmax(axis=1)
-    return found
+def errors(seen: np.ndarray, files: pd.Series, share: float, seed: int) -> dict[str, pd.DataFrame]:
+    """Predictions of each fifth, which had no part in mending the labels of the rest."""
+    rows: dict[str, list[pd.DataFrame]] = {}
+    for rest, held in KFold(FOLDS, shuffle=True, random_state=seed).split(files):
+        others = files.iloc[rest].reset_index(drop=True)
+        labels = swapped(others, share, seed)
+        issues = label_issues(said_of(seen[rest], others, labels), None)
+        ways = {"swapped": labels}
+        ways |= {way: mended(issues, way)["label"] for way in ("suggested", "seen")}
+        judged_by = files.iloc[held].reset_index(drop=True)
+        for way, chosen in (ways | {"none swapped": true_labels(others)}).items():
+            said = regression().fit(seen[rest], chosen.to_numpy()).predict(seen[held])
+            table = pd.DataFrame({"file": judged_by, "label": true_labels(judged_by)})
+            rows.setdefault(way, []).append(table.assign(predicted=said))
+    return {way: pd.concat(tables) for way, tables in rows.items()}
 
 
 @quiet()
@@ -126,7 +135,7 @@ def main(words: list[str]) -> None:
                     all_issues.append(issues)
                     false = said.table["label"] != true_labels(files)
                     all_ways += ways(said, false.to_numpy())
-                    for way, table in errors(seen, issues, files).items():
+                    for way, table in errors(seen, files, share, seed).items():
                         after.setdefault((name, share), {}).setdefault(way, []).append(table)
     print_rows(rows)
     print(reliability(pd.concat(all_issues)).to_markdown(floatfmt=".2f"), end="\n\n")

@@ -13,10 +13,13 @@ import torch
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from small import small
 
-from benchmarks import bean, gpu, kept_epoch, results, wheels, whole_commands
+from benchmarks import bean, gpu, kept_epoch, label_issues, results, wheels, whole_commands
 from benchmarks import pictures as drawn
 from benchmarks.paired import Other, alone, in_turn
+from paddy_lightning.choices import DataConfig
+from paddy_lightning.config import TrainConfig
 
 
 def test_each_side_begins_in_turn_and_the_first_round_does_not_count() -> None:
@@ -155,6 +158,39 @@ def test_the_photos_of_the_comparison_are_found_by_content(photos: Path, tmp_pat
 def test_a_photo_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="390 of the photos are not there, such as angular_leaf"):
         bean.pick(tmp_path, tmp_path / "bean")
+
+
+def test_swapped_labels_are_as_many_as_asked_and_the_same_each_time() -> None:
+    files = pd.Series([f"{label}/{number}.jpg" for label in "abc" for number in range(20)])
+    labels = label_issues.swapped(files, 0.1, seed=1)
+    assert (labels != label_issues.true_labels(files)).sum() == 6 and set(labels) == set("abc")
+    assert labels.equals(label_issues.swapped(files, 0.1, seed=1))
+    assert not labels.equals(label_issues.swapped(files, 0.1, seed=2))
+
+
+@pytest.mark.slow
+def test_what_labels_finds_is_measured_in_small(
+    stripes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Folds, their suspects, and what is trained on mended tables; what is done stays."""
+
+    def tiny(data: DataConfig, fold: int | None, **_: object) -> TrainConfig:
+        return small(stripes, data=data, fold=fold, folds=2, epochs=0)
+
+    roots = {label_issues.MENDED: stripes / "train_images"}
+    for name, value in {"FOLDS": 2, "SHARES": (0.1,), "SEEDS": (0,), "TrainConfig": tiny}.items():
+        monkeypatch.setattr(label_issues, name, value)
+    label_issues.train_all(tmp_path, roots)
+    runs = {path: path.stat().st_mtime for path in tmp_path.glob("*/*/summary.json")}
+    assert len(runs) == 2 + 2 + 2 + 4
+    label_issues.train_all(tmp_path, roots)
+    assert all(path.stat().st_mtime == time for path, time in runs.items())
+    label_issues.tell(tmp_path, roots)
+    told = capsys.readouterr().out
+    assert "precision, first 10%" in told and "none swapped" in told and "p " in told
 
 
 def test_the_kept_epoch_is_judged_by_pictures_that_did_not_choose() -> None:
