@@ -58,7 +58,7 @@ class Forked:
     """
 
     def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
-        context = multiprocessing.get_context("forkserver")
+        context: Any = multiprocessing.get_context("forkserver")  # Windows has none
         context.set_forkserver_preload([f"{PACKAGE}.cli.preload"])
         self._process: Any = context.Process(target=run, args=(words, dict(environment)))
         self._process.start()
