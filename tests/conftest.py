@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import forks
 import numpy as np
@@ -24,6 +25,7 @@ from kaggle_server import Kaggle, serve
 from PIL import Image
 from small import small
 
+from benchmarks.page import DESK, PHONE, found, window
 from paddy_lightning.data.cache import default_place
 from paddy_lightning.data.room import KEPT_FREE
 from paddy_lightning.page import onnxruntime_web
@@ -109,6 +111,15 @@ def ort_web() -> Path:
     if not all((KEPT / name).is_file() for name in onnxruntime_web.FILES):
         pytest.skip(f"onnxruntime-web: not in {KEPT}; make install fetches it")
     return Path(shutil.copytree(KEPT, default_place() / KEPT.name))
+
+
+@pytest.fixture(scope="module", params=[PHONE, DESK], ids=["phone", "desk"])
+def driver(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A real browser, as large as a phone and as a desk."""
+    if not found():
+        pytest.skip("pages in a browser: chromium and chromedriver are not on this machine")
+    with window(request.param) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pandas as pd
 import pytest
 from small import small
 
-from benchmarks.page import DESK, PHONE, found, window
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.command_configs import LabelsConfig
 from paddy_lightning.data.table import open_data
@@ -119,14 +117,6 @@ def test_it_wants_runs(tmp_path: Path) -> None:
 
 
 # In a browser.
-
-
-@pytest.fixture(scope="module", params=[PHONE, DESK], ids=["phone", "desk"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Any]:
-    if not found():
-        pytest.skip("the page in a browser: chromium and chromedriver are not on this machine")
-    with window(request.param) as browser:
-        yield browser
 
 
 @pytest.fixture

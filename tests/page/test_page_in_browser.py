@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.page import DESK, PHONE, ask, found, served, until, window
+from benchmarks.page import ask, served, until
 from paddy_lightning.data.presize import open_presized
 from paddy_lightning.runs.run_folder import read_config, read_predictions
 from paddy_lightning.runtime.model import Model
@@ -25,14 +25,6 @@ def run(run_with_page: Path) -> Path:
 @pytest.fixture
 def page(run_with_page: Path) -> Path:
     return run_with_page / "page"
-
-
-@pytest.fixture(scope="module", params=[PHONE, DESK], ids=["phone", "desk"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Any]:
-    if not found():
-        pytest.skip("the page in a browser: chromium and chromedriver are not on this machine")
-    with window(request.param) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -80,7 +80,6 @@ class PaddyDataModule(pl.LightningDataModule):
         seed: Of the run.
         tta: How many augmented views test-time augmentation adds to the plain one when
             predicting; 0 for none.
-        pass_unread: Whether files that cannot be read are handed on as such, and not an error.
         soft_targets: Gives training batches theirs, and mixes their pictures; None for labels.
     """
 
@@ -96,13 +95,12 @@ class PaddyDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 42,
         tta: int = 0,
-        pass_unread: bool = False,
         soft_targets: SoftTargets | None = None,
     ) -> None:
         super().__init__()
         codes = pd.Categorical(table.get("label", pd.Series(index=table.index)), class_names).codes
         labels = codes.astype(np.int64)
-        self.pictures = Pictures(root, table["file"], labels, presize, kept, seed, pass_unread)
+        self.pictures = Pictures(root, table["file"], labels, presize, kept, seed)
         is_valid = table.get("is_valid", pd.Series(True, index=table.index)).to_numpy()
         self.train_rows, self.valid_rows = np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
         self.augment = augment
@@ -124,15 +122,13 @@ class PaddyDataModule(pl.LightningDataModule):
         """Shuffled; an incomplete last batch is left out, as in fastai, unless it is all."""
         rows = self.train_rows
         self._sampler = EpochSampler(rows, self.seed, self._first_epoch, *self._ranks())
-        return self._loader(
-            self._sampler, drop_last=len(rows) >= self.batch_size, keep_workers=True
-        )
+        return self._loader(self._sampler, drop_last=len(rows) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation rows, in the table's order; of several ranks, each has its share."""
         rank, world_size = self._ranks()
         ours = self.valid_rows[rank::world_size]
-        return self._loader(ours.tolist(), keep_workers=True)
+        return self._loader(ours.tolist())
 
     def shown(self) -> Shown:
         """The validation rows, which are all rows of a table without a split, to be predicted."""
@@ -188,10 +184,7 @@ class PaddyDataModule(pl.LightningDataModule):
         return self.trainer
 
     def _loader(
-        self,
-        sampler: Sampler[tuple[int, int]] | list[int],
-        drop_last: bool = False,
-        keep_workers: bool = False,
+        self, sampler: Sampler[tuple[int, int]] | list[int], drop_last: bool = False
     ) -> DataLoader[Batch]:
         return DataLoader(
             self.pictures,
@@ -200,6 +193,6 @@ class PaddyDataModule(pl.LightningDataModule):
             drop_last=drop_last,
             num_workers=self.num_workers,
             pin_memory=self._trainer_is_on_gpu(),
-            persistent_workers=keep_workers and self.num_workers > 0,
+            persistent_workers=self.num_workers > 0,
             multiprocessing_context=start_method() if self.num_workers else None,
         )

@@ -89,8 +89,8 @@ def write_int8(model: Path, pictures: Pictures, path: Path) -> None:
                 path,
                 _Reader(pictures),
                 per_channel=True,
-                # All 8 bits: 7 change four times as many labels, and unsigned ones take seven times
-                # as long. On x86 before VNNI sums of 8 bits can overflow.
+                # All 8 bits: 7 are less exact, and unsigned ones leave onnxruntime's fast paths. On
+                # x86 before VNNI sums of 8 bits can overflow.
                 reduce_range=False,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

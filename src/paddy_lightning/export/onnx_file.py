@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -51,22 +51,9 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
             f"arch={facts['arch']}: its weights, {size / 1e9:.1f} GB, are more than one ONNX file"
             " can hold"
         )
-    outputs = [PROBABILITIES] if network.pools_itself else [PROBABILITIES, ACTIVATION]
-    # Of two pictures: with one, the exporter would take the batch for always one.
-    pictures = torch.zeros(2, *facts["presize"], 3, dtype=torch.uint8)
     try:
         with torch.no_grad(), _silence():
-            program = torch.onnx.export(
-                graph,
-                (pictures,),
-                input_names=[PICTURES],
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamo=True,
-                dynamic_shapes=({0: "batch"},),
-                verbose=False,
-            )
-            assert program is not None
+            program = _program(graph, facts["presize"])
             for node in program.model.graph:  # its stack traces name this machine's folders
                 for key in {*node.metadata_props} - {SCOPES}:
                     del node.metadata_props[key]
@@ -81,6 +68,25 @@ def write_onnx(checkpoint: dict[str, Any], path: Path, tta: bool = False) -> Non
         raise UserError(
             f"arch={facts['arch']}: cannot be exported to ONNX ({_reason(error)})"
         ) from error
+
+
+def _program(graph: Graph, presize: Sequence[int]) -> torch.onnx.ONNXProgram:
+    """What torch makes of a graph, for a batch of any size."""
+    itself = graph.network.pools_itself
+    # Of two pictures: with one, the exporter would take the batch for always one.
+    pictures = torch.zeros(2, *presize, 3, dtype=torch.uint8)
+    program = torch.onnx.export(
+        graph,
+        (pictures,),
+        input_names=[PICTURES],
+        output_names=[PROBABILITIES] if itself else [PROBABILITIES, ACTIVATION],
+        opset_version=OPSET,
+        dynamo=True,
+        dynamic_shapes=({0: "batch"},),
+        verbose=False,
+    )
+    assert program is not None
+    return program
 
 
 def metadata(checkpoint: dict[str, Any], tta: bool = False) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Figures: drawn without a screen, saved whole, shown in TensorBoard as well."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,29 +113,27 @@ def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> 
         )
 
 
-def reliability(bins: pd.DataFrame, calibrated: pd.DataFrame) -> "Figure":
+def reliability(ways: Mapping[str, pd.DataFrame]) -> "Figure":
     """Accuracy over confidence; on the diagonal, confidence can be taken at its word.
 
     Args:
-        bins: ``confidence, accuracy, count``, as the network is.
-        calibrated: Likewise, by its temperature.
+        ways: By what they are called, ``confidence, accuracy, count``: of two, the latter's
+            pictures are counted.
     """
-    figure = new_figure(5, 4.6)
+    figure = new_figure(5, 5)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
-    ways = {"as trained": (bins, "0.6"), "calibrated (on these pictures)": (calibrated, "C0")}
-    for name, (rows, color) in ways.items():
+    for (name, rows), color in zip(ways.items(), ("0.6", "C0"), strict=True):
         area = 30 + 400 * rows["count"] / rows["count"].sum()
         axes.plot(rows["confidence"], rows["accuracy"], color=color, zorder=2)
         axes.scatter(
             *(rows["confidence"], rows["accuracy"]), s=area, color=color, zorder=3, label=name
         )
-    for row in calibrated.itertuples():
+    for row in rows.itertuples():
         place = (row.confidence, row.accuracy)
         axes.annotate(f"{row.count:.0f}", place, (9, -12), textcoords="offset points", fontsize=8)
     axes.set(xlim=(0, 1.05), ylim=(-0.03, 1.08), xlabel="confidence", ylabel="accuracy")
-    axes.set_title("numbers: pictures")
-    axes.legend(loc="upper left", markerscale=0.5)
+    figure.legend(loc="outside upper left", markerscale=0.5, frameon=False)
     return figure
 
 

@@ -116,9 +116,14 @@ def write_interpretation(run_dir: Path, sizes: bool = False) -> Interpretation:
         pictures = picture_top_losses(run_dir, found.top_losses)
         return figures.top_losses(found.top_losses, pictures) if pictures else None
 
+    before, after = found.reliability, found.calibrated
+    ways = {
+        f"as trained, {calibration_error(before):.3f} from the diagonal": before,
+        f"calibrated on these pictures, {calibration_error(after):.3f}": after,
+    }
     drawings = {
         "confusion_matrix": lambda: figures.confusion_matrix(found.matrix),
-        "reliability": lambda: figures.reliability(found.reliability, found.calibrated),
+        "reliability": lambda: figures.reliability(ways),
         "learning_curves": lambda: figures.learning_curves(found.epochs),
         "top_losses": top_losses,
     }

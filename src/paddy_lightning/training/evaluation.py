@@ -14,7 +14,7 @@ from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
-from paddy_lightning.runs.calibration import calibrate
+from paddy_lightning.runs.calibration import SMALLEST, calibrate
 from paddy_lightning.runs.summary import Summary
 from paddy_lightning.training.checkpoints import WholeFiles
 
@@ -75,13 +75,10 @@ def evaluate(
     """
     truth = torch.tensor(pd.Categorical(table["label"], class_names).codes.astype("int64"))
     plain_view = join_views(views, Tta.off)
-    losses = F.nll_loss(plain_view.clamp_min(1e-38).log(), truth, reduction="none")
+    losses = F.nll_loss(plain_view.clamp_min(SMALLEST).log(), truth, reduction="none")
     if run_dir is not None:
-        frame = predictions_table(table["file"], plain_view, class_names)
-        frame = frame.rename(columns={"label": "predicted"})
-        frame.insert(1, "label", table["label"].to_numpy())
-        frame.insert(4, "loss", losses.numpy())
-        write_table(run_dir / "valid_predictions.csv", frame)
+        judged = judged_table(table, plain_view, losses, class_names)
+        write_table(run_dir / "valid_predictions.csv", judged)
 
     def error_rate(way: Tta) -> float:
         return float((join_views(views, way).argmax(1) != truth).float().mean())
@@ -91,3 +88,21 @@ def evaluate(
         "valid_loss": float(losses.mean()),
         "tta_error_rate": error_rate(Tta.mean) if tta else None,
     }
+
+
+def judged_table(
+    table: pd.DataFrame, probabilities: Tensor, losses: Tensor, class_names: list[str]
+) -> pd.DataFrame:
+    """``file, label, predicted, confidence, loss``, and the probability of every class.
+
+    Args:
+        table: ``file`` and ``label``.
+        probabilities: float32 [N, num_classes]; NaN for a file that could not be read.
+        losses: float [N].
+        class_names: In the order of the probabilities.
+    """
+    frame = predictions_table(table["file"], probabilities, class_names)
+    frame = frame.rename(columns={"label": "predicted"})
+    frame.insert(1, "label", table["label"].to_numpy())
+    frame.insert(4, "loss", losses.numpy())
+    return frame

@@ -18,11 +18,12 @@ from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.lettering import printable
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
+from paddy_lightning.prediction.views import join_views, predict_views
 from paddy_lightning.runs.calibration import SMALLEST, temperature_of, tempered
 from paddy_lightning.runs.evidence import error_interval
 from paddy_lightning.runs.summary import Summary
 from paddy_lightning.runs.trained import load_checkpoint
+from paddy_lightning.training.evaluation import judged_table
 
 log = logging.getLogger(__name__)
 TABLE = "test_predictions.csv"
@@ -92,27 +93,25 @@ def last_look(
     pictures = Pictures(test, table["file"], truth, presize, pass_unread=True)
     shown = datamodule.shown()._replace(pictures=pictures, rows=np.arange(len(table)))
     views = predict_views(module.model, shown, precision, device)
-    ways = (Tta.off, Tta.mean) if views.shape[1] > 1 else (Tta.off,)
-    said = {
-        way: tempered(join_views(views, way).numpy(), temperature_of(checkpoint, way))
-        for way in ways
-    }
-    read = ~np.isnan(said[Tta.off]).any(1)
+
+    def said(way: Tta) -> np.ndarray:
+        return tempered(join_views(views, way).numpy(), temperature_of(checkpoint, way))
+
+    plain = said(Tta.off)
+    read = ~np.isnan(plain).any(1)
     if not read.all():
         log.warning("test=%s: %d of %d files cannot be read", test, (~read).sum(), len(read))
-    wrong = {way: shares.argmax(1)[read] != truth[read] for way, shares in said.items()}
-    losses = -np.log(said[Tta.off][np.arange(len(truth)), truth].clip(SMALLEST))
-    frame = predictions_table(table["file"], torch.from_numpy(said[Tta.off]), class_names)
-    frame = frame.rename(columns={"label": "predicted"})
-    frame.insert(1, "label", table["label"].to_numpy())
-    frame.insert(4, "loss", losses)
-    write_table(run_dir / TABLE, frame)
-    low, high = error_interval(int(wrong[Tta.off].sum()), int(read.sum()))
+    losses = -np.log(plain[np.arange(len(truth)), truth].clip(SMALLEST))
+    judged = judged_table(table, torch.from_numpy(plain), torch.from_numpy(losses), class_names)
+    write_table(run_dir / TABLE, judged)
+    wrong = plain.argmax(1)[read] != truth[read]
+    low, high = error_interval(int(wrong.sum()), len(wrong))
+    with_tta = said(Tta.mean).argmax(1)[read] != truth[read] if views.shape[1] > 1 else None
     return {
-        "test_error_rate": float(wrong[Tta.off].mean()),
+        "test_error_rate": float(wrong.mean()),
         "test_error_low": low,
         "test_error_high": high,
         "test_loss": float(losses[read].mean()),
-        "test_tta_error_rate": float(wrong[Tta.mean].mean()) if Tta.mean in wrong else None,
-        "num_test": int(read.sum()),
+        "test_tta_error_rate": None if with_tta is None else float(with_tta.mean()),
+        "num_test": len(wrong),
     }

@@ -271,14 +271,9 @@ def _run(
         right.write()
         told = (config.trainer.get("max_time"), len(run_log.epochs), summary["epochs"])
         end = {} if in_time else stopped_early(*told)
-        how = (config.precision, one_device(config.trainer), config.tta)
-        summary |= evaluate_best(checkpoints.best, module, datamodule, table, run_dir, *how)
-        if unseen is not None and in_time:
-            here = (Path(str(config.test)), unseen)
-            summary |= last_look(*here, module, datamodule, run_dir, *how[:2])
-        summary["last_error_rate"] = run_log.epochs[-1]["error_rate"]
-        summary["lowest_error_rate"] = min(row["error_rate"] for row in run_log.epochs)
-        summary["images_per_second"] = max(row["images_per_second"] for row in run_log.epochs)
+        seen_last = unseen if in_time else None
+        summary |= _judged(config, run_dir, module, datamodule, table, seen_last)
+        summary |= run_log.told()
         write_json(run_dir / "summary.json", summary)
         summary |= write_interpretation(run_dir).summary
         log_hyperparameters(trainer, plain(config), summary)
@@ -289,6 +284,24 @@ def _run(
     tell_profile(trainer, run_dir, datamodule.num_workers, kept)
     log.info("%s", closing_line(summary))
     return summary
+
+
+def _judged(
+    config: TrainConfig,
+    run_dir: Path,
+    module: Classifier,
+    datamodule: PaddyDataModule,
+    table: pd.DataFrame,
+    unseen: pd.DataFrame | None,
+) -> Summary:
+    """The kept epoch on what validates, and at the very end on what nobody has seen."""
+    how = (config.precision, one_device(config.trainer))
+    best = run_dir / "checkpoints" / "best.ckpt"
+    found = evaluate_best(best, module, datamodule, table, run_dir, *how, config.tta)
+    if unseen is not None:
+        test = Path(str(config.test))
+        found |= last_look(test, unseen, module, datamodule, run_dir, *how)
+    return found
 
 
 @contextmanager
