@@ -64,6 +64,9 @@ class PredictConfig:
     coverage: float | None = knob(
         None, "also tell the candidates that hold the true class this often, such as .95"
     )
+    unfamiliar: bool = knob(
+        False, "also tell how far each picture lies from what validated; above 1: another kind"
+    )
     output: str | None = knob(None, "folder of the CSV files; null: the run folder", PATH)
     batch_size: int = knob(64, "pictures a step")
     num_workers: int | None = knob(

@@ -30,8 +30,8 @@ def asked(finished: Path, stripes: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def cut_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the next one is asked for."""
 
-    def cut(*told: Any) -> Iterator[Tensor]:
-        for number, found in enumerate(views.views_by_batch(*told)):
+    def cut(*told: Any, **more: Any) -> Iterator[Tensor]:
+        for number, found in enumerate(views.views_by_batch(*told, **more)):
             if number == batches:
                 raise KeyboardInterrupt
             yield found
@@ -43,8 +43,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures are shown from now on, a number a batch."""
     numbers: list[int] = []
 
-    def count(*told: Any) -> Iterator[Tensor]:
-        for found in views.views_by_batch(*told):
+    def count(*told: Any, **more: Any) -> Iterator[Tensor]:
+        for found in views.views_by_batch(*told, **more):
             numbers.append(len(found))
             yield found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small import small
+from small import copied_unseen, small
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.predict import predict
@@ -19,11 +19,7 @@ CLASSES = ["across", "down", "slanted"]
 
 @pytest.fixture
 def unseen(stripes: Path, tmp_path: Path) -> Path:
-    """Pictures of each class, none of them one of the run's files."""
-    folder = shutil.copytree(stripes / "train_images", tmp_path / "unseen")
-    for file in folder.rglob("*.jpg"):
-        file.write_bytes(file.read_bytes() + b" ")  # the same to the eye
-    return folder
+    return copied_unseen(stripes, tmp_path / "unseen")
 
 
 def test_its_error_is_told_apart(

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from conftest import PADDY
+from small import copied_unseen
 
 from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig
@@ -29,11 +30,12 @@ EPOCHS = 4
 TIMES = ["seconds", "images_per_second"]  # the only columns that may differ
 
 
-def words(stripes: Path, run_dir: Path, workers: int) -> list[str]:
+def words(stripes: Path, unseen: Path, run_dir: Path, workers: int) -> list[str]:
     return [
         *("data=paddy", f"data.root={stripes}", "arch=efficientnet_lite0", "weights=none"),
         *("presize=48x40", "size=40x32", f"epochs={EPOCHS - 1}", "batch_size=16", "lr=1e-2"),
-        *(f"num_workers={workers}", "resize=crop", f"hydra.run.dir={run_dir}"),
+        *(f"num_workers={workers}", "resize=crop", f"test={unseen}"),
+        f"hydra.run.dir={run_dir}",
     ]
 
 
@@ -69,7 +71,8 @@ def assert_equal_runs(run: Path, undisturbed: Path) -> None:
     )
     assert first.keys() == second.keys()
     assert max(float((first[k] - second[k]).abs().max()) for k in first) == 0
-    for table in ("metrics.csv", "valid_predictions.csv", "valid_right.csv", "pictures.csv"):
+    valid = ("valid_predictions.csv", "valid_right.csv")
+    for table in ("metrics.csv", *valid, "pictures.csv", "test_predictions.csv"):
         ours, theirs = (pd.read_csv(folder / table) for folder in (run, undisturbed))
         pd.testing.assert_frame_equal(
             ours.drop(columns=TIMES, errors="ignore"), theirs.drop(columns=TIMES, errors="ignore")
@@ -86,18 +89,26 @@ def workers(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stripes: Path, workers: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unseen(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the last look."""
+    return copied_unseen(stripes, tmp_path_factory.mktemp("unseen"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    stripes: Path, unseen: Path, workers: int, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert start(words(stripes, folder / "run", workers), folder).wait() == 0
+    assert start(words(stripes, unseen, folder / "run", workers), folder).wait() == 0
     return folder / "run"
 
 
 def test_killed_in_every_epoch(
-    stripes: Path, workers: int, undisturbed: Path, tmp_path: Path
+    stripes: Path, unseen: Path, workers: int, undisturbed: Path, tmp_path: Path
 ) -> None:
     """One run, killed once while each of its epochs goes on."""
     run = tmp_path / "run"
-    told = words(stripes, run, workers)
+    told = words(stripes, unseen, run, workers)
     for epoch in range(EPOCHS):
         kill_when(start(told, tmp_path), partial(is_past, run, epoch))
         assert epochs_done(run) == epoch + 1
@@ -109,12 +120,18 @@ def test_killed_in_every_epoch(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_a_random_moment(
-    stripes: Path, workers: int, undisturbed: Path, tmp_path: Path, seed: int
+    stripes: Path, unseen: Path, workers: int, undisturbed: Path, tmp_path: Path, seed: int
 ) -> None:
     run = tmp_path / "run"
     moment = time.monotonic() + random.Random(seed).uniform(3, 12)
-    kill_when(start(words(stripes, run, workers), tmp_path), lambda: time.monotonic() > moment)
-    again = [f"resume={run}"] if (run / "config.yaml").exists() else words(stripes, run, workers)
+    kill_when(
+        start(words(stripes, unseen, run, workers), tmp_path), lambda: time.monotonic() > moment
+    )
+    again = (
+        [f"resume={run}"]
+        if (run / "config.yaml").exists()
+        else words(stripes, unseen, run, workers)
+    )
     if not (run / "summary.json").exists() or "done" not in (run / "summary.json").read_text():
         assert start(again, tmp_path).wait() == 0
     assert_equal_runs(run, undisturbed)

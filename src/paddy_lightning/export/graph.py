@@ -64,8 +64,7 @@ class Graph(nn.Module):
         network = self.network
         if network.pools_itself:
             return (self._shares(network(seen)),)
-        features: Tensor = network.body.forward_features(seen)  # type: ignore[operator]
-        features = features.permute(0, 3, 1, 2) if network.channels_last else features
+        features = network.maps(seen)
         logits, weights = judge(network, features)
         return self._shares(logits), activation(features, weights)
 

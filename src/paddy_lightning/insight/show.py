@@ -178,8 +178,7 @@ def _stages(config: TrainConfig) -> Iterator[np.ndarray | Tensor]:
     num_classes = int(pictures.labels.max()) + 1
     network = build_model(config.arch, num_classes, "none", config.size)
     with torch.no_grad():
-        body: Any = network.body
-        yield body(seen) if network.pools_itself else body.forward_features(seen)
+        yield network.maps(seen)
         logits = network(seen)
         yield logits
         yield F.cross_entropy(logits, batch.label)

@@ -60,15 +60,39 @@ class Network(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """float [B, 3, height, width], normalised -> float [B, num_classes]."""
-        if self.pools_itself:
-            return self.head(self.body(pictures))
-        features = self.body.forward_features(pictures)  # type: ignore[operator]
-        return self.head(features.permute(0, 3, 1, 2) if self.channels_last else features)
+        return self.head(self.maps(pictures))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the head's first layer that learns is given: float [B, width]."""
+        pooling, _ = self.split_head()
+        return pooling(self.maps(pictures))
+
+    def traits(self, pictures: Tensor) -> Tensor:
+        """Means and deviations of the maps at a third and at half of the body: float [B, width].
+
+        They tell what kind of picture it is: light, colours, texture. The last map no longer does,
+        as fine-tuning leaves in it what the classes need.
+        """
+        body: Any = self.body
+        stages = len(body.feature_info)
+        indices = sorted({stages // 3, stages // 2})
+        maps = body.forward_intermediates(
+            pictures, indices, stop_early=True, output_fmt="NCHW", intermediates_only=True
+        )
+        flat = [one.float().flatten(2) for one in maps]
+        return torch.cat([told for one in flat for told in (one.mean(2), one.std(2))], dim=1)
 
     def split_head(self) -> tuple[nn.Sequential, nn.Sequential]:
         """The head's pooling, empty where the body pools itself, and its layers that learn."""
         first = 0 if self.pools_itself else 2
         return self.head[:first], self.head[first:]
+
+    def maps(self, pictures: Tensor) -> Tensor:
+        """What the head is given: float [B, channels, h, w]; [B, width] of who pools itself."""
+        if self.pools_itself:
+            return self.body(pictures)
+        features = self.body.forward_features(pictures)  # type: ignore[operator]
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
 
 
 def make_head(

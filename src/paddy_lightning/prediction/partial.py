@@ -32,22 +32,23 @@ class Labels(NamedTuple):
         told: As the table has them.
         plain: Without test-time augmentation.
         candidates: How many each has; 0 where a file could not be read, or none were asked for.
+        unfamiliar: 1 where a picture is, else 0; also where that was not asked for.
     """
 
     told: list[int]
     plain: list[int]
     candidates: list[int]
+    unfamiliar: list[int]
 
     @classmethod
     def none(cls) -> "Labels":
         """Those of no rows."""
-        return cls([], [], [])
+        return cls([], [], [], [])
 
     def add(self, more: "Labels") -> None:
         """Those of the next rows."""
-        self.told.extend(more.told)
-        self.plain.extend(more.plain)
-        self.candidates.extend(more.candidates)
+        for ours, theirs in zip(self, more, strict=True):
+            ours.extend(theirs)
 
 
 class Partial:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
@@ -31,6 +32,7 @@ from paddy_lightning.prediction.report import (
     report_errors,
     report_members,
     report_top,
+    report_unfamiliar,
 )
 from paddy_lightning.prediction.submission import submission
 from paddy_lightning.prediction.views import best_of, join_views, predictions_table
@@ -38,6 +40,7 @@ from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.trained import file_of, folder_of
 
 log = logging.getLogger(__name__)
+UNFAMILIAR = "unfamiliar"
 
 
 @left_as_found()
@@ -50,6 +53,7 @@ def predict(
     ensemble_weights: Sequence[float] | None = None,
     size: Size | None = None,
     coverage: float | None = None,
+    unfamiliar: bool = False,
 ) -> pd.DataFrame:
     """What a trained network, or several together, make of pictures.
 
@@ -65,20 +69,23 @@ def predict(
         size: ``(height, width)`` that the networks see; None for that of their training.
         coverage: The share of pictures like those of the validation whose class is to be among
             ``candidates``, in (0, 1); None for no such column.
+        unfamiliar: Whether to tell how far pictures lie from those of the validation.
 
     Returns:
         A row a picture, in the order of their paths: ``file`` (relative to the folder),
         ``label`` (the likeliest class), ``confidence`` (its probability, calibrated on the
         validation pictures), with ``coverage`` also ``candidates`` and ``sure`` (there is but
-        one), and the probability of every class in a column of its name. A file that cannot be
-        read has a row with an empty label and no numbers, and is told as a warning.
+        one), with ``unfamiliar`` a column of that name (a multiple of the distance that one in
+        twenty validation pictures exceeds: above 1 it is of another kind), and the probability of
+        every class in a column of its name. A file that cannot be read has a row with an empty
+        label and no numbers, and is told as a warning.
 
     Raises:
         UserError: No such run, no pictures, or members that do not go together.
     """
     runs = read_path([run] if isinstance(run, (str, Path)) else list(run))
     tta = read_enum("tta", Tta, tta)
-    how = How(tta, size, batch_size, num_workers)
+    how = How(tta, size, batch_size, num_workers, unfamiliar)
     asked = _asked(runs, read_path(images), how, ensemble_weights, coverage)
     tables, labels = [], Labels.none()
     for rows, some in _answers(asked):
@@ -108,7 +115,7 @@ def run_predict(config: PredictConfig) -> Path:
     if len(runs) > 1 and not config.output:
         raise UserError("several members: say where the CSV files go, with output=FOLDER")
     output = Path(config.output) if config.output else folder_of(Path(runs[0]))
-    how = How(config.tta, config.size, config.batch_size, config.num_workers)
+    how = How(config.tta, config.size, config.batch_size, config.num_workers, config.unfamiliar)
     asked = _asked(runs, config.images, how, config.ensemble_weights, config.coverage)
     files, names = asked.pictures.files, asked.class_names
     of = _signature(runs, asked)
@@ -147,6 +154,8 @@ def _asked(
     members = [open_member(Path(run), how) for run in runs]
     check_members([member.facts for member in members], [str(run) for run in runs])
     class_names = members[0].facts["class_names"]
+    if how.unfamiliar and UNFAMILIAR in class_names:
+        raise UserError(f"unfamiliar: a class is called {UNFAMILIAR}, as the column would be")
     confidence = confidence_of(members, weights, how.tta)
     least = None if coverage is None else bound_of(confidence, class_names, coverage)
     pictures = find_images(images, members[0].facts)
@@ -156,7 +165,7 @@ def _asked(
 
 def _signature(runs: Sequence[str | Path], asked: _Asked) -> dict[str, Any]:
     """All that the rows of a table depend on: only the same is gone on with."""
-    tta, size, batch_size, _ = asked.how
+    tta, size, batch_size, _, unfamiliar = asked.how
     files = [file_of(Path(run)) for run in runs]
     return {
         "ckpt": [fingerprint(file.parent, [file.name]) for file in files],
@@ -166,20 +175,26 @@ def _signature(runs: Sequence[str | Path], asked: _Asked) -> dict[str, Any]:
         "size": size and list(size),
         "batch_size": batch_size,
         "coverage": asked.least,
+        "unfamiliar": unfamiliar,
     }
 
 
 def _answers(asked: _Asked, first: int = 0) -> Iterator[tuple[pd.DataFrame, Labels]]:
     """A batch after the other, from some row on: the rows of the table, and their labels."""
     names, pictures = asked.class_names, asked.pictures
-    for every in zip(*(member.views(pictures, first) for member in asked.members), strict=True):
+    for told in zip(*(member.answers(pictures, first) for member in asked.members), strict=True):
+        every = [answers.views for answers in told]
         joined, plain = _joined(asked, every, asked.how.tta), _joined(asked, every, Tta.off)
+        strange = torch.stack([answers.unfamiliar for answers in told]).mean(0).numpy()
         last = first + len(joined)
         rows = predictions_table(pictures.files[first:last], joined, names)
         sizes = [0] * len(rows)
         if asked.least is not None:
             rows, sizes = add_candidates(rows, names, asked.least)
-        yield rows, Labels(best_of(joined), best_of(plain), sizes)
+        if asked.how.unfamiliar:
+            rows.insert(3, UNFAMILIAR, strange)
+        beyond = (strange > 1).astype(int).tolist()
+        yield rows, Labels(best_of(joined), best_of(plain), sizes, beyond)
         first = last
 
 
@@ -207,6 +222,8 @@ def _report(asked: _Asked, labels: Labels, named: bool, first: pd.DataFrame | No
         report_members([member.folder for member in members], weights, temperatures)
     if asked.least is not None:
         report_candidates(labels.candidates)
+    if how.unfamiliar:
+        report_unfamiliar(pictures.files[np.array(labels.unfamiliar) == 1])
     if len(pictures.files) == 1 and first is not None:
         report_top(first, names)
     if named:

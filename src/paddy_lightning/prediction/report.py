@@ -12,6 +12,7 @@ from paddy_lightning.lettering import printable
 from paddy_lightning.prediction.ensemble import validation_errors
 
 log = logging.getLogger(__name__)
+NAMED = 5
 
 
 def report_top(predictions: pd.DataFrame, class_names: list[str]) -> None:
@@ -30,6 +31,14 @@ def report_candidates(sizes: list[int]) -> None:
             "sure of %d of %d pictures; %.2f candidates on average",
             *(read.count(1), len(read), sum(read) / len(read)),
         )
+
+
+def report_unfamiliar(files: pd.Series) -> None:
+    """Tell which pictures are of another kind, the first of them by name."""
+    if len(files):
+        some = ", ".join(map(printable, files[:NAMED]))
+        more = ", ..." if len(files) > NAMED else ""
+        log.warning("%d pictures are unlike those of the validation: %s%s", len(files), some, more)
 
 
 def report_errors(

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TTA_VIEWS = 4  # and the plain one
 TTA_BETA = 0.25  # the weight of the plain one
 DTYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64": torch.float64}
-Answer = Callable[[nn.Module, Tensor], Tensor]  # network, float [B, 3, height, width] -> [B, n]
+Answer = Callable[[Any, Tensor], Tensor]  # network, float [B, 3, height, width] -> [B, n]
 
 
 def predict_views(

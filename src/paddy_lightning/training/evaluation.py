@@ -1,21 +1,26 @@
-"""The best checkpoint of a run on its validation pictures: errors, and how sure it may be."""
+"""The best checkpoint of a run on its validation pictures: errors, and what it may promise."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from paddy_lightning.choices import Tta
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
+from paddy_lightning.data.shown import Shown
+from paddy_lightning.network.answers import traits_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
 from paddy_lightning.runs.calibration import SMALLEST, calibrate
+from paddy_lightning.runs.familiarity import AT_LEAST, AT_MOST, remember
 from paddy_lightning.runs.summary import Summary
+from paddy_lightning.runs.trainer import ANY_DEVICE
 from paddy_lightning.training.checkpoints import WholeFiles
 
 
@@ -29,7 +34,7 @@ def evaluate_best(
     device: Mapping[str, Any],
     tta: bool,
 ) -> Summary:
-    """``evaluate`` of the best checkpoint, and its epoch; the checkpoint learns how sure it may be.
+    """``evaluate`` of the best checkpoint, and its epoch; it learns what it may promise.
 
     Args:
         best: The checkpoint.
@@ -48,6 +53,7 @@ def evaluate_best(
     valid = table[table["is_valid"]]
     found = evaluate(valid, views, class_names, tta, run_dir)
     checkpoint["calibration"] = calibrations(valid, views, class_names, tta)
+    checkpoint["familiarity"] = remembered(module.model, datamodule.shown(), precision, device)
     WholeFiles().save_checkpoint(checkpoint, best)
     return found | {"kept_epoch": checkpoint["epoch"] + 1}
 
@@ -59,6 +65,18 @@ def calibrations(
     truth = pd.Categorical(table["label"], class_names).codes.astype("int64")
     ways = (Tta.off, Tta.mean) if tta else (Tta.off,)
     return {str(way): calibrate(join_views(views, way).numpy(), truth)._asdict() for way in ways}
+
+
+def remembered(
+    network: nn.Module, shown: Shown, precision: str, device: Mapping[str, Any] = ANY_DEVICE
+) -> dict[str, Any] | None:
+    """What a network is to remember of the pictures that validated it; of many, evenly chosen."""
+    if len(shown.rows) < AT_LEAST:
+        return None
+    chosen = np.linspace(0, len(shown.rows) - 1, min(len(shown.rows), AT_MOST)).round().astype(int)
+    some = shown._replace(rows=shown.rows[chosen], tta=0)
+    found = remember(predict_views(network, some, precision, device, traits_of)[:, 0])
+    return found and found._asdict()
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.errors import UserError
-from paddy_lightning.network.answers import logits_of
+from paddy_lightning.network.answers import features_of
 from paddy_lightning.network.model import Network
 from paddy_lightning.network.param_groups import param_groups
 from paddy_lightning.prediction.views import predict_views
@@ -41,12 +41,7 @@ def frozen_features(
     Returns:
         float32 [N, width], a row a picture, in the order of the table's rows.
     """
-    head = network.head
-    network.head, _ = network.split_head()
-    try:
-        return predict_views(network, datamodule.shown(), precision, device, logits_of)[:, 0]
-    finally:
-        network.head = head
+    return predict_views(network, datamodule.shown(), precision, device, features_of)[:, 0]
 
 
 def out_of_fold(features: Tensor, labels: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:

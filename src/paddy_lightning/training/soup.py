@@ -32,7 +32,7 @@ from paddy_lightning.runs.trained import load_checkpoint, load_network
 from paddy_lightning.runs.whereabouts import open_again
 from paddy_lightning.training.build import build_datamodule
 from paddy_lightning.training.checkpoints import WholeFiles
-from paddy_lightning.training.evaluation import calibrations, evaluate
+from paddy_lightning.training.evaluation import calibrations, evaluate, remembered
 from paddy_lightning.training.fine_tune import step_seed
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,8 @@ class Pot:
         path = self.folder / "checkpoints" / "best.ckpt"
         path.parent.mkdir(exist_ok=True)
         told = calibrations(self.valid, self.views, self.class_names, tta=False)
-        changes = {"state_dict": state_dict, "calibration": told}
+        known = remembered(self.module.model, self.datamodule.shown(), self.config.precision)
+        changes = {"state_dict": state_dict, "calibration": told, "familiarity": known}
         WholeFiles().save_checkpoint(self.checkpoint | changes, path)
         return self._evaluated(self.folder)
 
