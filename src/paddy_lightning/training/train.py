@@ -1,9 +1,7 @@
 """train(config) -> summary: one run from its data to its folder, or on from where it stopped."""
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.labels import csv_table
-from paddy_lightning.data.pixels import CONTENT, file_stamps
 from paddy_lightning.data.table import DataSet, describe, open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.insight.figures import save_figures
@@ -55,6 +52,7 @@ from paddy_lightning.training.build import (
     presize_all,
     split_readable,
 )
+from paddy_lightning.training.changes import told_of_changes
 from paddy_lightning.training.check import check, num_devices
 from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
@@ -67,7 +65,6 @@ from paddy_lightning.training.run_log import RunLog, log_hyperparameters
 from paddy_lightning.training.trainer_arguments import one_device
 
 log = logging.getLogger(__name__)
-NAMED = 3  # changed files in a warning
 
 
 @left_as_found()
@@ -302,20 +299,3 @@ def _judged(
         test = Path(str(config.test))
         found |= last_look(test, unseen, module, datamodule, run_dir, *how)
     return found
-
-
-@contextmanager
-def told_of_changes(datamodule: PaddyDataModule) -> Iterator[None]:
-    """Say which pictures, of those that were not presized before, were changed during the block."""
-    pictures = datamodule.pictures
-    names = [os.fsdecode(file) for file in pictures.files]
-    files = pd.Series([names[row] for row in pictures.decoded_anew()], dtype=object)
-    before = file_stamps(Path(pictures.root), files)[CONTENT]
-    yield
-    after = file_stamps(Path(pictures.root), files)[CONTENT]
-    changed = files[(after != before).any(axis=1).to_numpy()]
-    if len(changed):
-        log.warning(
-            "%d pictures changed while the run went on, and its numbers cannot be had again: %s",
-            *(len(changed), ", ".join(changed[:NAMED])),
-        )
