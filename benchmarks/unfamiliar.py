@@ -22,14 +22,16 @@ from torch import Tensor, nn
 
 from benchmarks.strange import change_all, draw_all
 from paddy_lightning.data.formats import suffixes
+from paddy_lightning.data.labels import csv_table
 from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.data.shown import Shown
 from paddy_lightning.network.answers import features_of, traits_of
 from paddy_lightning.network.model import Network
 from paddy_lightning.prediction.views import Answer, predict_views
 from paddy_lightning.runs.familiarity import Familiarity, remember, unfamiliarity
-from paddy_lightning.runs.run_folder import read_predictions
+from paddy_lightning.runs.run_folder import read_config
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_network, presize_of
+from paddy_lightning.runs.whereabouts import open_again
 
 HALVES = 20
 AT_MOST = 150  # pictures of another data set
@@ -134,9 +136,9 @@ def judged(run: Path, strange: dict[str, Path], place: Path) -> pd.DataFrame:
     """A row a score, a column a kind: areas; the last row says what is found, and in vain."""
     checkpoint = load_checkpoint(run)
     facts = checkpoint["hyper_parameters"]
-    network, root = load_network(checkpoint).eval(), Path(facts["data"]["root"])
-    valid = list(read_predictions(run / "valid_predictions.csv")["file"])
-    train = [file for file in pictures_in(root) if file not in set(valid)]
+    network, table = load_network(checkpoint).eval(), csv_table(run / "pictures.csv")
+    root = open_again(run, read_config(run).data).root
+    train, valid = (list(table["file"][table["is_valid"] == which]) for which in (False, True))
     others = strange | change_all(root, valid, place)
     folders = {OWN: (root, valid)}
     for kind, folder in others.items():
@@ -149,16 +151,16 @@ def judged(run: Path, strange: dict[str, Path], place: Path) -> pd.DataFrame:
     last, traits = by(features_of), by(traits_of)
     learned = asked(network, facts, root, train, features_of)
     ways = dict(scores(network.split_head()[1], learned, last)) | {"ours": by_traits(traits)}
-    table = {
+    areas = {
         name: {kind: area(found[OWN], found[kind]) for kind in others}
         for name, found in ways.items()
     }
     known = known_of(traits[OWN])
     beyond = {kind: unfamiliarity(known, traits[kind]) > 1 for kind in others}
-    table["found by unfamiliar=true"] = {
+    areas["found by unfamiliar=true"] = {
         kind: float(f.float().mean()) for kind, f in beyond.items()
     }
-    found = pd.DataFrame(table).T
+    found = pd.DataFrame(areas).T
     found.loc[found.index[-1], OWN] = np.mean(false_alarms(traits[OWN]) or np.nan)
     return found
 

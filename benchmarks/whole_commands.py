@@ -37,21 +37,25 @@ class Ours:
 
     def __init__(self, root: Path, place: Path, settings: Mapping[str, Any]) -> None:
         self.root, self.run, self.cache = root.absolute(), place / "run", place / "cache"
-        self.words = [f"{name}={value}" for name, value in settings.items()]
+        own = {"data.root": self.root, "weights": "none", "cache": self.cache}
+        self.knobs = [f"{name}={value}" for name, value in {**own, **settings}.items()]
 
     def train(self, cold: bool, *more: str) -> None:
         """A run; with ``cold``, without any presized pictures from before."""
         shutil.rmtree(self.run, ignore_errors=True)
         if cold:
             shutil.rmtree(self.cache, ignore_errors=True)
-        knobs = ["data=folder", f"data.root={self.root}", "weights=none", f"cache={self.cache}"]
-        _run(
-            "paddy_lightning", "train", *more or [f"hydra.run.dir={self.run}"], *knobs, *self.words
-        )
+        where = more or [f"hydra.run.dir={self.run}"]
+        _run("paddy_lightning", "train", *where, "data=folder", *self.knobs)
 
     def sweep(self) -> None:
         """A run a seed, in one command."""
         self.train(False, "-m", f"seed={','.join(SEEDS)}", f"hydra.sweep.dir={self.run}")
+
+    def in_one_process(self) -> None:
+        """The same four, without a process for each."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        _run("benchmarks.four_runs", self.run, ",".join(SEEDS), *self.knobs)
 
     def predict(self, images: Path) -> None:
         """Of the run that was trained last."""
@@ -75,8 +79,12 @@ def commands() -> Iterator[Pair]:
             yield from in_turn(partial(ours.predict, images), [other], ROUNDS)
         small = Ours(root, Path(place, "small"), SMALL)
         loop = partial(_fastai, "train", *told, json.dumps(SMALL), *SEEDS)
-        other = Other("paddy train -m, four small jobs (fastai's, in one process)", loop)
-        yield from in_turn(small.sweep, [other], ROUNDS)
+        what = "paddy train -m, four small jobs"
+        others = [
+            Other(f"{what} (fastai's script, in one process)", loop),
+            Other(f"{what} (ours, in one process)", small.in_one_process),
+        ]
+        yield from in_turn(small.sweep, others, ROUNDS)
 
 
 def _fastai(*words: object) -> None:

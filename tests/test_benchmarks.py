@@ -15,11 +15,22 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from small import small
 
-from benchmarks import bean, gpu, kept_epoch, label_issues, results, wheels, whole_commands
+from benchmarks import (
+    bean,
+    gpu,
+    kept_epoch,
+    label_issues,
+    results,
+    strange,
+    unfamiliar,
+    wheels,
+    whole_commands,
+)
 from benchmarks import pictures as drawn
 from benchmarks.paired import Other, alone, in_turn
 from paddy_lightning.choices import DataConfig
 from paddy_lightning.config import TrainConfig
+from paddy_lightning.training.train import train
 
 
 def test_each_side_begins_in_turn_and_the_first_round_does_not_count() -> None:
@@ -86,8 +97,27 @@ def test_whole_commands_run_as_typed(
     ours.predict(stripes / "test_images")
     files = {path.name for path in ours.run.iterdir()}
     assert {"summary.json", "predictions.csv", "predictions.1.csv"} <= files
-    ours.sweep()
-    assert len(list(ours.run.glob("*/summary.json"))) == len(whole_commands.SEEDS)
+    for way in (ours.sweep, ours.in_one_process):
+        way()
+        assert len(list(ours.run.glob("*/summary.json"))) == len(whole_commands.SEEDS)
+
+
+def test_strange_pictures_are_found_among_own_ones(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn ones are the same every time; a run of few pictures is judged by every score."""
+    monkeypatch.setattr(strange, "COUNT", 4)
+    kinds = strange.draw_all(tmp_path / "a")
+    again = strange.draw_all(tmp_path / "b")
+    for kind, folder in kinds.items():
+        assert [file.read_bytes() for file in sorted(folder.iterdir())] == [
+            file.read_bytes() for file in sorted(again[kind].iterdir())
+        ]
+    train(small(stripes, folds=2, fold=0, epochs=0), tmp_path / "run")
+    table = unfamiliar.judged(tmp_path / "run", kinds, tmp_path / "changed")
+    assert list(table)[-4:] == ["dim", "unsharp", "turned", unfamiliar.OWN]
+    areas = table.iloc[:-1].drop(columns=unfamiliar.OWN).to_numpy()
+    assert ((areas >= 0) & (areas <= 1)).all()
 
 
 def test_what_travels_to_a_gpu_is_all_that_is_lacking_there(
