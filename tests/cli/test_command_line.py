@@ -79,7 +79,7 @@ def write_recipes(folder: Path) -> None:
         ("data=fodler", "data=fodler: no such choice; did you mean folder? there is auto, demo,"),
         (
             "recipe=demmo",
-            "recipe=demmo: no such choice; did you mean demo? there is baseline, better_lr,",
+            "recipe=demmo: no such choice; did you mean demo? there is baseline, best, better_lr,",
         ),
         ("lr=[1", "no viable alternative"),
         ("lr=-1", "lr=-1: must be above 0"),
