@@ -31,8 +31,8 @@ from paddy_lightning.choices import DataConfig, Source
 from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.model import build_model
-from paddy_lightning.training.build import split_readable
 from paddy_lightning.training.evaluation import evaluate
+from paddy_lightning.training.readable import split_readable
 
 SETTINGS: dict[str, Any] = {
     "arch": "tf_efficientnet_lite0",

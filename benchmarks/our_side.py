@@ -25,9 +25,10 @@ from paddy_lightning.network.param_groups import param_groups
 from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import small_talk_left_out
 from paddy_lightning.runs.trainer import usable_precision
-from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.profiling import EpochProfiler
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.train import train
 
 Size = tuple[int, int]

@@ -12,8 +12,9 @@ from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.ranks import rank
-from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.fine_tune import FineTune
+from paddy_lightning.training.readable import split_readable
 
 
 class Witness(pl.Callback):

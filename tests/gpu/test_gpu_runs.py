@@ -19,7 +19,8 @@ from paddy_lightning.prediction.predict import predict
 from paddy_lightning.prediction.views import join_views, predict_views
 from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training import max_time
-from paddy_lightning.training.build import build, split_readable
+from paddy_lightning.training.build import build
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.train import find_lr, resume, train
 
 LITTLE = 64 * 2**20  # bytes

@@ -15,8 +15,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.table import open_data
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.fine_tune import FineTune
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.run_log import READ_EVERY, RunLog
 
 WATCHED = range(1, 23)  # steps; the first moves the means to the device, every 50th is read

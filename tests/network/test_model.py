@@ -13,6 +13,7 @@ from torch import nn
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.network import weights
+from paddy_lightning.network.answers import probabilities_and_traits_of, traits_of
 from paddy_lightning.network.model import build_model, require_pretrained, resolve_arch
 from paddy_lightning.network.param_groups import default_lr_mult, param_groups, set_frozen
 from paddy_lightning.network.weights import PACKAGED, packaged_weights
@@ -287,3 +288,18 @@ def test_weights_that_are_not_of_the_hub_are_kept_by_torch(
 )
 def test_a_body_with_batch_normalisation_trains_faster(arch: str, lr_mult: float) -> None:
     assert default_lr_mult(arch) == lr_mult
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, "swin_tiny_patch4_window7_224", "levit_128s"])
+def test_traits_tell_pictures_apart_one_by_one(arch: str) -> None:
+    """Whatever its maps look like: they are taken apart half-way through, in the same order."""
+    network = build_model(arch, 3, "none", (224, 224)).eval()
+    pictures = torch.rand(3, 3, 224, 224)
+    with torch.inference_mode():
+        together = traits_of(network, pictures)
+        alone = torch.cat([traits_of(network, one[None]) for one in pictures])
+        both = probabilities_and_traits_of(network, pictures.repeat_interleave(2, 0), views=2)
+    assert together.dtype == torch.float32 and together.isfinite().all()
+    assert torch.allclose(together, alone, atol=1e-4) and not torch.equal(*together[:2])
+    assert torch.allclose(both[::2, 3:], together, atol=1e-4)
+    assert torch.equal(both[::2, 3:], both[1::2, 3:])

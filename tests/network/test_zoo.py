@@ -17,7 +17,7 @@ from paddy_lightning.data.presize import Presize, open_presized
 from paddy_lightning.data.table import open_data
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.predict import predict
-from paddy_lightning.training.build import split_readable
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.train import train
 
 GREY_LEVELS = {  # what is left and right of the middle, of 255

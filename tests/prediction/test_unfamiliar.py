@@ -1,6 +1,7 @@
 """``unfamiliar=true``: which pictures are of another kind than those of the validation."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from small import small
 from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.csv_tables import read_table
 from paddy_lightning.errors import UserError
+from paddy_lightning.prediction import members, partial
 from paddy_lightning.prediction.predict import predict, run_predict
-from paddy_lightning.runs.familiarity import familiarity_of
+from paddy_lightning.runs.familiarity import familiarity_of, unfamiliarity
 from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training.train import train
 
@@ -30,6 +32,18 @@ def runs(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         config = small(stripes, seed=seed, folds=2, fold=0, epochs=1, **PRETRAINED)
         train(config, folder / str(seed))
     return [folder / "1", folder / "2"]
+
+
+def cut_after(batches: int) -> Callable[..., torch.Tensor]:
+    """Ctrl-C while a further one is judged."""
+    left = iter(range(batches))
+
+    def judge(*told: Any) -> torch.Tensor:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return unfamiliarity(*told)
+
+    return judge
 
 
 @pytest.fixture
@@ -77,6 +91,33 @@ def test_the_table_has_it_by_views_and_by_several_as_well(
     assert table["unfamiliar"].iloc[-1] == ""
     found = table["unfamiliar"][:-1].astype(float)
     assert np.allclose(found, ((each[0] + each[1]) / 2)[:-1], rtol=1e-4)
+
+
+def test_a_table_that_was_cut_is_gone_on_with(
+    runs: list[Path],
+    some: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The summary names what was found before the cut, too."""
+
+    def asked(name: str, **more: Any) -> Path:
+        knobs = {"images": str(some), "unfamiliar": True, "batch_size": 3, "num_workers": 0} | more
+        return run_predict(PredictConfig(str(runs[0]), output=str(tmp_path / name), **knobs))
+
+    whole = asked("whole").read_bytes()
+    told = [line for line in caplog.messages if "unlike" in line]
+    with monkeypatch.context() as patched:
+        patched.setattr(partial, "AT_ONCE", 3)
+        patched.setattr(members, "unfamiliarity", cut_after(3))
+        with pytest.raises(KeyboardInterrupt):
+            asked("cut")
+    with pytest.raises(UserError, match=r"\(unfamiliar differ"):
+        asked("cut", unfamiliar=False)
+    caplog.clear()
+    assert asked("cut").read_bytes() == whole
+    assert [line for line in caplog.messages if "unlike" in line] == told and told
 
 
 def test_how_many_are_asked_at_once_changes_nothing(runs: list[Path], some: Path) -> None:

@@ -22,8 +22,9 @@ from paddy_lightning.insight.compare import read_knobs
 from paddy_lightning.knob import FIND
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.training import lr_find
-from paddy_lightning.training.build import build, split_readable
+from paddy_lightning.training.build import build
 from paddy_lightning.training.lr_find import readable, suggestions
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.train import find_lr, resume, train
 
 

@@ -17,12 +17,13 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction import views
 from paddy_lightning.runs.trainer import device_of
-from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.check import check
 from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.max_time import fit
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.run_log import RunLog
 from paddy_lightning.training.train import train
 from paddy_lightning.training.trainer_arguments import REFUSED, TAKEN, one_device, seconds_of

@@ -32,10 +32,11 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
-from paddy_lightning.training.build import build, make_trainer, phases_of, split_readable
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.changes import told_of_changes
 from paddy_lightning.training.fine_tune import FineTune
 from paddy_lightning.training.profiling import PARTS, EpochProfiler, advice
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.run_log import RunLog
 from paddy_lightning.training.train import train
 

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -150,10 +150,7 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
     Raises:
         UserError: Kaggle does not take it.
     """
-    import requests
     from kagglesdk.competitions.types import competition_api_service as types
-
-    from paddy_lightning.kaggle.session import PASSING
 
     def listed() -> set[int]:
         found = api.competition_submissions(competition) or []
@@ -170,24 +167,33 @@ def send(api: Any, competition: str, file: Path, message: str) -> int:
         place = competitions.start_submission_upload(start)
         upload(competition, file, place.create_url)
         request.blob_file_tokens = place.token
-        attempt = 1
-        while True:
-            try:
-                answer = competitions.create_submission(request)
-                break
-            except requests.RequestException as error:
-                # The answer may have been lost on the way, and the submission be there
-                # nevertheless: to send it again would cost one of the day.
-                if arrived := listed() - before:
-                    return max(arrived)
-                status = error.response.status_code if error.response is not None else None
-                if attempt == TRIES or status not in (None, *PASSING):
-                    raise
-            time.sleep(2**attempt)
-            attempt += 1
-    if ref := answer.ref or max(listed() - before, default=0):
-        return int(ref)
-    raise UserError(f"{competition}: Kaggle did not take the file: {one_line(answer.message)}")
+        ref, said = _submit(competitions, request, lambda: max(listed() - before, default=0))
+    if ref:
+        return ref
+    raise UserError(f"{competition}: Kaggle did not take the file: {one_line(said)}")
+
+
+def _submit(competitions: Any, request: Any, arrived: Callable[[], int]) -> tuple[int, str]:
+    """Ask until Kaggle answers: the submission's id, 0 if it was not taken, and what was said."""
+    import requests
+
+    from paddy_lightning.kaggle.session import PASSING
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            answer = competitions.create_submission(request)
+        except requests.RequestException as error:
+            # The answer may have been lost on the way, and the submission be there nevertheless:
+            # to send it again would cost one of the day.
+            if ref := arrived():
+                return ref, ""
+            status = error.response.status_code if error.response is not None else None
+            if attempt == TRIES or status not in (None, *PASSING):
+                raise
+        else:
+            return int(answer.ref or arrived()), answer.message
+        time.sleep(2**attempt)
+    raise AssertionError("the last try ends it")
 
 
 def upload(what: str, file: Path, address: str) -> None:

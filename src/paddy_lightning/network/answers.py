@@ -36,9 +36,16 @@ def traits_of(network: Network, pictures: Tensor) -> Tensor:
     return _answer(network, network.traits, pictures)
 
 
-def probabilities_and_traits_of(network: Network, pictures: Tensor) -> Tensor:
-    """Both, beside each other: float32 [B, num_classes + width]."""
-    return torch.cat([probabilities_of(network, pictures), traits_of(network, pictures)], dim=1)
+def probabilities_and_traits_of(network: Network, pictures: Tensor, views: int) -> Tensor:
+    """Both, beside each other: float32 [B, num_classes + width].
+
+    Args:
+        network: In eval mode.
+        pictures: float32 [B, 3, height, width], normalised.
+        views: So many of each picture lie together; the traits are those of the last.
+    """
+    traits = traits_of(network, pictures[views - 1 :: views]).repeat_interleave(views, dim=0)
+    return torch.cat([probabilities_of(network, pictures), traits], dim=1)
 
 
 def _answer(network: nn.Module, part: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:

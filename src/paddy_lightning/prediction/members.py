@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,7 +148,8 @@ def _by_checkpoint(
             how.batch_size,
         ),
     )
-    answer = probabilities_and_traits_of if familiarity else probabilities_of
+    with_traits = partial(probabilities_and_traits_of, views=shown.tta + 1)
+    answer = with_traits if familiarity else probabilities_of
     network, num_classes = load_network(checkpoint), len(facts["class_names"])
     for told in views_by_batch(network, shown, facts["precision"], answer=answer):
         some = files[first : first + len(told)]

@@ -81,5 +81,5 @@ def unfamiliarity(familiarity: Familiarity, traits: Tensor) -> Tensor:
 
 
 def _distances(ones: Tensor, others: Tensor) -> Tensor:
-    """Euclidean, by the exact way: products would make a picture's own some hundredths."""
+    """Euclidean, not by products of matrices, which lose the digits of small ones."""
     return torch.cdist(ones, others, compute_mode="donot_use_mm_for_euclid_dist")

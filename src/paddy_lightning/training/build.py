@@ -17,17 +17,12 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from paddy_lightning import ranks
-from paddy_lightning.choices import BadImages, Schedule
+from paddy_lightning.choices import Schedule
 from paddy_lightning.config import TrainConfig, plain
-from paddy_lightning.data.broken import find_broken
-from paddy_lightning.data.cache import Cache, find_cache
 from paddy_lightning.data.datamodule import PaddyDataModule
-from paddy_lightning.data.listing import some
-from paddy_lightning.data.presize import Presize
 from paddy_lightning.data.soft_targets import SoftTargets
-from paddy_lightning.data.split import split_table
 from paddy_lightning.data.table import DataSet
-from paddy_lightning.data.workers import cores_to_use, default_num_workers, fitting_workers
+from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import Network, build_model, resolve_arch
@@ -39,6 +34,7 @@ from paddy_lightning.training.check import num_devices
 from paddy_lightning.training.checkpoints import WholeFiles
 from paddy_lightning.training.max_time import MaxTime
 from paddy_lightning.training.profiling import EpochProfiler, MarkValidation
+from paddy_lightning.training.readable import cache_of
 from paddy_lightning.training.run_log import RateLog
 from paddy_lightning.training.schedule import Phase, fine_tune, one_cycle
 from paddy_lightning.training.targets import class_weights, targets_of
@@ -46,7 +42,6 @@ from paddy_lightning.training.trainer_arguments import given, seconds_of
 
 log = logging.getLogger(__name__)
 FEW_STEPS = 10  # an epoch
-NAMED = 3  # broken pictures in an error message
 C = TypeVar("C", bound=Classifier)
 
 
@@ -156,30 +151,6 @@ def say_if_steps_are_few(config: TrainConfig, num_train: int) -> None:
         )
 
 
-def cache_of(config: TrainConfig, root: Path) -> Cache | None:
-    """Where the presized pictures of a folder are kept; None without a cache."""
-    presize = Presize(config.presize, config.resize, config.pad_mode, config.draft)
-    return find_cache(config.cache, root, presize, config.cache_gb)
-
-
-def presize_all(config: TrainConfig, root: Path, files: pd.Series) -> pd.Series:
-    """Presize and keep what is not kept yet, or without a cache only look at it.
-
-    Returns:
-        What is wrong, for the broken files alone, by their row.
-    """
-    if any(ours < asked for ours, asked in zip(config.presize, config.size, strict=True)):
-        (height, width), (more, wider) = config.presize, config.size
-        log.info(
-            "size: %dx%d is larger than presize=%dx%d: pictures are enlarged, and show no more;"
-            " presize=%dx%d does",
-            *(more, wider, height, width, max(height, more), max(width, wider)),
-        )
-    cores = cores_to_use(config.num_workers)
-    cache = cache_of(config, root)
-    return cache.fill(files, cores) if cache else find_broken(root, files, cores)
-
-
 def start_from(module: Classifier, run: str) -> None:
     """Load the weights of another run, head included.
 
@@ -208,31 +179,6 @@ def phases_of(config: TrainConfig) -> list[Phase]:
             return one_cycle(config.epochs, config.lr, config.freeze_epochs, config.unfrozen_lr)
         case _:
             assert_never(config.schedule)
-
-
-def split_readable(config: TrainConfig, data: DataSet) -> pd.DataFrame:
-    """The pictures that can be read, with the column ``is_valid``.
-
-    Raises:
-        UserError: Some cannot, unless they are to be skipped; or the split is not possible.
-    """
-    table = data.train
-    broken = presize_all(config, data.root, table["file"])
-    if not broken.empty and config.bad_images is BadImages.refuse:
-        named = "; ".join(broken.iloc[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
-        raise UserError(
-            f"{len(broken)} pictures are broken; mend them or set bad_images=skip: {named}"
-        )
-    if not broken.empty:
-        log.warning("%d broken pictures are skipped:", len(broken))
-        for problem in broken:
-            log.warning("  %s", problem)
-        table = table.drop(index=broken.index).reset_index(drop=True)
-        if gone := sorted(set(data.train["label"]) - set(table["label"])):
-            log.warning("no picture of %d classes can be read: %s", len(gone), some(gone))
-        if table["label"].nunique() < 2:
-            raise UserError(f"{data.root}: fewer than two classes are left without them")
-    return split_table(table, data.root, **config.split_knobs())
 
 
 def checkpoint_facts(

@@ -143,3 +143,30 @@ def _check_model(config: TrainConfig) -> None:
         raise UserError(
             f"weights={config.weights}: no such file; give pretrained, none or a file of weights"
         )
+
+
+def refuse_devices_in_one_process(config: TrainConfig) -> None:
+    """Several devices need the script, which starts a process for each.
+
+    Raises:
+        UserError: They are asked for otherwise.
+    """
+    if num_devices(config) > 1 and starter() is None:
+        raise UserError(
+            "trainer.devices: several are for paddy train, which starts a process for each"
+        )
+
+
+def require_weights(config: TrainConfig) -> None:
+    """Refuse, before any data is read or drawn, weights that cannot be had.
+
+    Raises:
+        UserError: Names the ways out.
+    """
+    from paddy_lightning.network.model import require_pretrained
+    from paddy_lightning.runs.trained import load_checkpoint
+
+    if config.start:
+        load_checkpoint(config.start)
+    elif config.weights == "pretrained":
+        require_pretrained(config.arch)

@@ -29,15 +29,10 @@ from paddy_lightning.network.model import Network, build_model
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.evidence import LEVEL, error_interval, holm, mcnemar
 from paddy_lightning.runs.run_folder import from_anywhere, new_run_folder
-from paddy_lightning.training.build import (
-    build_datamodule,
-    checkpoint_facts,
-    refuse_too_few,
-    split_readable,
-)
-from paddy_lightning.training.check import check
+from paddy_lightning.training.build import build_datamodule, checkpoint_facts, refuse_too_few
+from paddy_lightning.training.check import check, require_weights
 from paddy_lightning.training.frozen import fit_head, frozen_features, out_of_fold
-from paddy_lightning.training.train import require_weights
+from paddy_lightning.training.readable import split_readable
 from paddy_lightning.training.trainer_arguments import one_device
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,6 @@ from paddy_lightning.insight.figures import save_figures
 from paddy_lightning.insight.interpret import write_interpretation
 from paddy_lightning.knob import FIND
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.network.model import require_pretrained
 from paddy_lightning.network.param_groups import set_frozen
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.run_folder import (
@@ -40,20 +39,17 @@ from paddy_lightning.runs.summary import (
     read_summary,
     summarised,
 )
-from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.runs.trainer import usable_precision
 from paddy_lightning.runs.valid_right import ValidRight
 from paddy_lightning.runs.whereabouts import open_again, refuse_lost
 from paddy_lightning.training.averaging import WeightAverage
-from paddy_lightning.training.build import (
-    build,
-    make_trainer,
-    phases_of,
-    presize_all,
-    split_readable,
-)
+from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.changes import told_of_changes
-from paddy_lightning.training.check import check, num_devices
+from paddy_lightning.training.check import (
+    check,
+    refuse_devices_in_one_process,
+    require_weights,
+)
 from paddy_lightning.training.checkpoints import Checkpoints
 from paddy_lightning.training.evaluation import evaluate_best
 from paddy_lightning.training.fine_tune import FineTune
@@ -61,6 +57,7 @@ from paddy_lightning.training.last_look import last_look, unseen_table
 from paddy_lightning.training.leak import refuse_leak
 from paddy_lightning.training.max_time import fit, stopped_early
 from paddy_lightning.training.profiling import tell_profile
+from paddy_lightning.training.readable import presize_all, split_readable
 from paddy_lightning.training.run_log import RunLog, log_hyperparameters
 from paddy_lightning.training.trainer_arguments import one_device
 
@@ -196,30 +193,6 @@ def _find_lr(
 def _own_folder(run_dir: str | Path | None) -> AbstractContextManager[Path]:
     """A new run's folder; the ranks after the first leave it to that one."""
     return nullcontext(Path(run_dir or "")) if ranks.rank() else new_run_folder(run_dir)
-
-
-def refuse_devices_in_one_process(config: TrainConfig) -> None:
-    """Several devices need the script, which starts a process for each.
-
-    Raises:
-        UserError: They are asked for otherwise.
-    """
-    if num_devices(config) > 1 and ranks.starter() is None:
-        raise UserError(
-            "trainer.devices: several are for paddy train, which starts a process for each"
-        )
-
-
-def require_weights(config: TrainConfig) -> None:
-    """Refuse, before any data is read or drawn, weights that cannot be had.
-
-    Raises:
-        UserError: Names the ways out.
-    """
-    if config.start:
-        load_checkpoint(config.start)
-    elif config.weights == "pretrained":
-        require_pretrained(config.arch)
 
 
 def _run(
