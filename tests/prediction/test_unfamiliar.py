@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from small import small
+from timm.models import EfficientNet, MobileNetV3
 
 from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.csv_tables import read_table
@@ -103,7 +104,12 @@ def test_a_table_that_was_cut_is_gone_on_with(
     """The summary names what was found before the cut, too."""
 
     def asked(name: str, **more: Any) -> Path:
-        knobs = {"images": str(some), "unfamiliar": True, "batch_size": 3, "num_workers": 0} | more
+        knobs: dict[str, Any] = {
+            "images": str(some),
+            "unfamiliar": True,
+            "batch_size": 3,
+            "num_workers": 0,
+        } | more
         return run_predict(PredictConfig(str(runs[0]), output=str(tmp_path / name), **knobs))
 
     whole = asked("whole").read_bytes()
@@ -147,3 +153,17 @@ def test_a_class_of_that_name_is_in_the_way(runs: list[Path], some: Path, tmp_pa
     torch.save(checkpoint, tmp_path / "a.ckpt")
     with pytest.raises(UserError, match="a class is called unfamiliar"):
         predict(tmp_path / "a.ckpt", some, unfamiliar=True)
+
+
+def test_a_body_that_does_not_show_its_maps_is_trained_nevertheless(
+    runs: list[Path], some: Path, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """densenet121 and some more, before timm 1.0.31."""
+    monkeypatch.delattr(MobileNetV3, "forward_intermediates")
+    summary = train(small(stripes, folds=2, fold=0, epochs=1), tmp_path / "run")
+    assert summary["status"] == "done"
+    assert familiarity_of(load_checkpoint(tmp_path / "run")) is None
+    monkeypatch.delattr(EfficientNet, "forward_intermediates")
+    for run, said in ((tmp_path / "run", "of its arch"), (runs[0], "of tf_efficientnet_lite0")):
+        with pytest.raises(UserError, match=f"this timm does not show the maps {said}"):
+            predict(run, some, unfamiliar=True)

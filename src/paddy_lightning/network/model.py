@@ -67,11 +67,16 @@ class Network(nn.Module):
         pooling, _ = self.split_head()
         return pooling(self.maps(pictures))
 
+    @property
+    def has_traits(self) -> bool:
+        """Whether the body shows its maps; a few do since timm 1.0.31 alone."""
+        return hasattr(self.body, "forward_intermediates")
+
     def traits(self, pictures: Tensor) -> Tensor:
         """Means and deviations of the maps at a third and at half of the body: float [B, width].
 
         They tell what kind of picture it is: light, colours, texture. The last map no longer does,
-        as fine-tuning leaves in it what the classes need.
+        as fine-tuning leaves in it what the classes need. Only of who ``has_traits``.
         """
         body: Any = self.body
         stages = len(body.feature_info)

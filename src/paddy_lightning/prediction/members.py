@@ -44,7 +44,7 @@ ONNX = ".onnx"
 UNREAD = "%s; it has a row without a label"
 REMEMBERS_NOTHING = (
     f"remembers no pictures: it was trained before that was done, or validated on fewer than"
-    f" {AT_LEAST}; train again"
+    f" {AT_LEAST}, or this timm does not show the maps of its arch; train again"
 )
 OTHER_SIZE = "has not seen its validation pictures at this size; predict without size="
 
@@ -151,6 +151,8 @@ def _by_checkpoint(
     with_traits = partial(probabilities_and_traits_of, views=shown.tta + 1)
     answer = with_traits if familiarity else probabilities_of
     network, num_classes = load_network(checkpoint), len(facts["class_names"])
+    if familiarity and not network.has_traits:
+        raise UserError(f"unfamiliar: this timm does not show the maps of {facts['arch']}")
     for told in views_by_batch(network, shown, facts["precision"], answer=answer):
         some = files[first : first + len(told)]
         for problem in find_broken(root, some[told.isnan().any(-1).any(-1).numpy()], 1):

@@ -16,6 +16,7 @@ from paddy_lightning.data.datamodule import PaddyDataModule
 from paddy_lightning.data.shown import Shown
 from paddy_lightning.network.answers import traits_of
 from paddy_lightning.network.classifier import Classifier
+from paddy_lightning.network.model import Network
 from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
 from paddy_lightning.runs.calibration import SMALLEST, calibrate
 from paddy_lightning.runs.familiarity import AT_LEAST, AT_MOST, remember
@@ -71,7 +72,7 @@ def remembered(
     network: nn.Module, shown: Shown, precision: str, device: Mapping[str, Any] = ANY_DEVICE
 ) -> dict[str, Any] | None:
     """What a network is to remember of the pictures that validated it; of many, evenly chosen."""
-    if len(shown.rows) < AT_LEAST:
+    if len(shown.rows) < AT_LEAST or not (isinstance(network, Network) and network.has_traits):
         return None
     chosen = np.linspace(0, len(shown.rows) - 1, min(len(shown.rows), AT_MOST)).round().astype(int)
     some = shown._replace(rows=shown.rows[chosen], tta=0)
