@@ -1,8 +1,10 @@
 """Predict: python predict.py ckpt=RUN images=FOLDER tta=true; the same as paddy predict."""
 
 import sys
+from functools import partial
 
 from paddy_lightning.cli.command_line import run_command
+from paddy_lightning.cli.leave import leave_after
 
 if __name__ == "__main__":
-    run_command("predict", sys.argv[1:])
+    leave_after(partial(run_command, "predict", sys.argv[1:]))

@@ -1,6 +1,6 @@
 """``python -m paddy_lightning`` is the command ``paddy``."""
 
-from paddy_lightning.cli.paddy import main
+from paddy_lightning.cli.paddy import script
 
 if __name__ == "__main__":
-    main()
+    script()

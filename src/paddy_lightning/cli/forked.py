@@ -26,13 +26,27 @@ class Job(Protocol):
         ...
 
 
-def start(name: str, words: list[str], environment: Mapping[str, str]) -> Job:
-    """Start a command of ``paddy``: on Linux as a fork, which imports nothing anew.
+def can_fork() -> bool:
+    """Whether jobs are forks.
 
-    Elsewhere Python starts: macOS' own libraries do not survive a fork, and Windows has none. So it
-    does in joblib's workers, whose children would be told to start as they were.
+    macOS' own libraries do not survive a fork, and Windows has none. Children of joblib's workers
+    would be told to start as those were.
     """
-    if sys.platform == "linux" and multiprocessing.parent_process() is None:
+    return sys.platform == "linux" and multiprocessing.parent_process() is None
+
+
+def prepare() -> None:
+    """Let the process that jobs are forked from begin to import, while we go on."""
+    if can_fork():
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload([f"{PACKAGE}.cli.preload"])
+        forkserver.ensure_running()
+
+
+def start(name: str, words: list[str], environment: Mapping[str, str]) -> Job:
+    """Start a command of ``paddy``: as a fork, which imports nothing anew, or else a new Python."""
+    if can_fork():
         return Forked([name, *words], environment)
     return subprocess.Popen([*command_again(name), *words], env=dict(environment))
 
@@ -50,7 +64,7 @@ def end_child(job: Job) -> None:
 
 
 class Forked:
-    """A fork of the process that ``preload.py`` was imported in; the first one starts that.
+    """A fork of the process that ``prepare`` has started.
 
     Args:
         words: Of the command line.
@@ -59,7 +73,6 @@ class Forked:
 
     def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
         context: Any = multiprocessing.get_context("forkserver")  # Windows has none
-        context.set_forkserver_preload([f"{PACKAGE}.cli.preload"])
         self._process: Any = context.Process(target=run, args=(words, dict(environment)))
         self._process.start()
 

@@ -3,6 +3,7 @@
 import sys
 
 from paddy_lightning.cli.commands import COMMANDS, overview
+from paddy_lightning.cli.leave import leave_after
 from paddy_lightning.errors import nearest
 
 
@@ -28,3 +29,8 @@ def main() -> None:
         from paddy_lightning.cli.command_line import run_command  # with Hydra
 
         run_command(name, words)
+
+
+def script() -> None:
+    """``main``, as the whole of a process."""
+    leave_after(main)

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from paddy_lightning.cli.children import (
     knobs_again,
     wants_tracebacks,
 )
-from paddy_lightning.cli.forked import end_child, start
+from paddy_lightning.cli.forked import end_child, prepare, start
 from paddy_lightning.cli.hydra_errors import explain
 from paddy_lightning.cli.jobs import composer, read_overrides, refuse_wrong_values, values_of
 from paddy_lightning.cli.schemas import SWEPT
@@ -43,6 +44,10 @@ from paddy_lightning.runs.run_folder import from_anywhere, locked, read_config
 from paddy_lightning.runs.summary import FINISHED, command, read_summary
 
 log = logging.getLogger(__name__)
+FOR_COMPARISON = (
+    *("scipy.stats", "matplotlib.backends.backend_agg"),
+    "paddy_lightning.insight.comparison_page",
+)
 
 
 def run_as_process(name: str, config: DictConfig) -> float:
@@ -70,7 +75,10 @@ def run_as_process(name: str, config: DictConfig) -> float:
             log.info("%s  is done already", folder)
             return float(summary["error_rate"])
         words = [f"resume={quoted}"]
+    prepare()  # again where a launcher has a process for each job
     job = start(name, [*words, *flags_again(name)], child_environment())
+    for module in FOR_COMPARISON:  # slow, and there is nothing else to do
+        import_module(module)
     try:
         code = job.wait()
     except KeyboardInterrupt:
@@ -133,6 +141,8 @@ class Sweep(Callback):
         Raises:
             SystemExit: 1 or 2; Hydra lets nothing else out of a callback.
         """
+        if config.hydra.runtime.choices["hydra/launcher"] == "basic":  # whose jobs we start
+            prepare()
         loader = GlobalHydra.instance().config_loader()
         try:
             overrides = read_overrides(config, loader)

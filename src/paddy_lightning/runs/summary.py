@@ -119,21 +119,23 @@ def first_summary(
     }
 
 
-def closing_line(summary: Summary) -> str:
-    """The run in a line: errors, time and where everything lies."""
-    tta = summary["tta_error_rate"]
+def result_line(summary: Summary) -> str:
+    """Errors, and of which epoch."""
+    tta, test = summary["tta_error_rate"], summary.get("test_error_rate")
     with_tta = "" if tta is None else f", with TTA {tta:.4f}"
-    done = summary["status"] == "done"
-    test = summary.get("test_error_rate")
     on_test = "" if test is None else f"; on {summary['num_test']} test pictures {test:.4f}"
+    return (
+        f"error rate {summary['error_rate']:.4f}{with_tta}, valid_loss {summary['valid_loss']:.4f}"
+        f" (epoch {summary['kept_epoch']}, {WHY_KEPT[summary['keep']]}){on_test}"
+    )
+
+
+def closing_line(summary: Summary) -> str:
+    """How the run ended, its time, and where everything lies."""
+    done = summary["status"] == "done"
     how = "done" if done else f"stopped ({summary['reason']})"
     on = "" if done else f"; go on with: {resuming(summary['run_dir'])}"
-    return (
-        f"{how} in {summary['seconds']:.0f} s: error rate {summary['error_rate']:.4f}{with_tta},"
-        f" valid_loss {summary['valid_loss']:.4f} (epoch {summary['kept_epoch']},"
-        f" {WHY_KEPT[summary['keep']]}){on_test};"
-        f" everything is in {summary['run_dir']}{on}"
-    )
+    return f"{how} in {summary['seconds']:.0f} s; everything is in {summary['run_dir']}{on}"
 
 
 def versions() -> dict[str, str]:

@@ -37,6 +37,7 @@ from paddy_lightning.runs.summary import (
     closing_line,
     first_summary,
     read_summary,
+    result_line,
     summarised,
 )
 from paddy_lightning.runs.trainer import usable_precision
@@ -243,6 +244,7 @@ def _run(
         end = {} if in_time else stopped_early(*told)
         seen_last = unseen if in_time else None
         summary |= _judged(config, run_dir, module, datamodule, table, seen_last)
+        log.info("%s", result_line(summary))
         summary |= run_log.told()
         write_json(run_dir / "summary.json", summary)
         summary |= write_interpretation(run_dir).summary
