@@ -69,7 +69,7 @@ def fine_tune(config: TrainConfig, out: Path) -> None:
     seconds = time.perf_counter() - start
     out.mkdir(parents=True)
     names = [str(name) for name in learn.dls.vocab]
-    found = evaluate(table[table["is_valid"]], plain_view[:, None], names, False, out)
+    found = evaluate(table[table["is_valid"]], plain_view[:, None].numpy(), names, False, out)
     found["tta_error_rate"] = float((augmented.argmax(1) != truth).float().mean())
     num_valid = int(table["is_valid"].sum())
     counts = {"num_train": len(table) - num_valid, "num_valid": num_valid}

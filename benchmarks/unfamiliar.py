@@ -29,9 +29,9 @@ from paddy_lightning.network.answers import features_of, traits_of
 from paddy_lightning.network.model import Network
 from paddy_lightning.prediction.views import Answer, predict_views
 from paddy_lightning.runs.familiarity import Familiarity, remember, unfamiliarity
+from paddy_lightning.runs.pictures import open_again
 from paddy_lightning.runs.run_folder import read_config
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_network, presize_of
-from paddy_lightning.runs.whereabouts import open_again
 
 HALVES = 20
 AT_MOST = 150  # pictures of another data set

@@ -37,7 +37,7 @@ def test_imports_run_down_the_wings() -> None:
         ),
         (
             "insight/show.py",
-            "from paddy_lightning.prediction.views import TTA_VIEWS",
+            "from paddy_lightning.prediction.tta import TTA_VIEWS",
             "Imports run",
         ),
         ("network/model.py", "from paddy_lightning.config import TrainConfig", "know nothing"),

@@ -10,7 +10,7 @@ import random
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from PIL.Image import DecompressionBombWarning
 
@@ -60,10 +60,26 @@ def small_talk_left_out() -> Iterator[None]:
 def generators_kept() -> Iterator[None]:
     """Put the global random generators back: Python's, NumPy's and torch's, on all devices."""
     import numpy as np
-    import torch
 
     python, numpy = random.getstate(), np.random.get_state()
     seeds = {name: os.environ.get(name) for name in SEEDS}
+    try:
+        # Whoever has not imported torch has not seeded it, and its first seed is any.
+        with _torchs_kept() if "torch" in sys.modules else nullcontext():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        for name, seed in seeds.items():
+            os.environ.pop(name, None)
+            if seed is not None:
+                os.environ[name] = seed
+
+
+@contextmanager
+def _torchs_kept() -> Iterator[None]:
+    import torch
+
     # Asking a GPU that is not in use yet would take its memory.
     used = torch.cuda.is_initialized()
     apples = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
@@ -75,12 +91,6 @@ def generators_kept() -> Iterator[None]:
             torch.cuda.manual_seed_all(torch.initial_seed())
         if apples is not None:
             torch.mps.set_rng_state(apples)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        for name, seed in seeds.items():
-            os.environ.pop(name, None)
-            if seed is not None:
-                os.environ[name] = seed
 
 
 @contextmanager

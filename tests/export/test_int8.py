@@ -18,9 +18,9 @@ from paddy_lightning.export.onnx_file import write_onnx
 from paddy_lightning.export.parity import Answers
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import build_model, resolve_arch
+from paddy_lightning.runs.pictures import pictures_of
 from paddy_lightning.runs.run_folder import read_predictions
 from paddy_lightning.runs.trained import load_checkpoint, presize_of
-from paddy_lightning.runs.whereabouts import pictures_of
 from paddy_lightning.runtime.model import Model
 
 

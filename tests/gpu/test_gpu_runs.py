@@ -16,7 +16,8 @@ from paddy_lightning.data.table import open_data
 from paddy_lightning.faults import sentence_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.predict import predict
-from paddy_lightning.prediction.views import join_views, predict_views
+from paddy_lightning.prediction.tta import join_views
+from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training import max_time
 from paddy_lightning.training.build import build
@@ -126,8 +127,8 @@ def test_views_are_those_of_the_cpu(
     assert here.shape == there.shape == (told["num_valid"], 5, 3) and not there.is_cuda
     assert (here - there).abs().max() < 2e-3
     pd.testing.assert_frame_equal(
-        pd.DataFrame(join_views(here, Tta.mean).numpy()),
-        pd.DataFrame(join_views(there, Tta.mean).numpy()),
+        pd.DataFrame(join_views(here.numpy(), Tta.mean)),
+        pd.DataFrame(join_views(there.numpy(), Tta.mean)),
         atol=2e-3,
         rtol=0,
     )

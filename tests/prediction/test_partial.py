@@ -9,7 +9,7 @@ from torch import Tensor
 
 from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.errors import UserError
-from paddy_lightning.prediction import members, partial, views
+from paddy_lightning.prediction import by_checkpoint, partial, views
 from paddy_lightning.prediction.predict import run_predict
 
 Asked = Callable[..., PredictConfig]
@@ -36,7 +36,7 @@ def cut_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise KeyboardInterrupt
             yield found
 
-    monkeypatch.setattr(members, "views_by_batch", cut)
+    monkeypatch.setattr(by_checkpoint, "views_by_batch", cut)
 
 
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -48,7 +48,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             numbers.append(len(found))
             yield found
 
-    monkeypatch.setattr(members, "views_by_batch", count)
+    monkeypatch.setattr(by_checkpoint, "views_by_batch", count)
     return numbers
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -21,33 +22,34 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import find_images
 from paddy_lightning.prediction.predict import predict
 from paddy_lightning.prediction.submission import submission
-from paddy_lightning.prediction.views import join_views, predictions_table
+from paddy_lightning.prediction.table import predictions_table
+from paddy_lightning.prediction.tta import join_views
 from paddy_lightning.runs.trained import load_checkpoint
 from paddy_lightning.training.train import train
 
 
 def test_tta_is_fastais(golden: Path) -> None:
     recorded = json.loads((golden / "tta.json").read_text())
-    views = torch.tensor([*recorded["aug"], recorded["plain"]]).transpose(0, 1)
-    results = {name: torch.tensor(value) for name, value in recorded["results"].items()}
-    assert (join_views(views, Tta.mean) - results["beta_0.25"]).abs().max() < 1e-6
-    assert (join_views(views, Tta.mean, beta=0.5) - results["beta_0.5"]).abs().max() < 1e-6
-    assert torch.equal(join_views(views, Tta.max), results["use_max"])
-    assert torch.equal(join_views(views, Tta.off), torch.tensor(recorded["plain"]))
+    views = np.array([*recorded["aug"], recorded["plain"]], np.float32).swapaxes(0, 1)
+    results = {name: np.array(value, np.float32) for name, value in recorded["results"].items()}
+    assert np.abs(join_views(views, Tta.mean) - results["beta_0.25"]).max() < 1e-6
+    assert np.abs(join_views(views, Tta.mean, beta=0.5) - results["beta_0.5"]).max() < 1e-6
+    assert np.array_equal(join_views(views, Tta.max), results["use_max"])
+    assert np.array_equal(join_views(views, Tta.off), np.array(recorded["plain"], np.float32))
 
 
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(2, 9), st.floats(0, 1))
 def test_joined_means_are_probabilities(n: int, views: int, classes: int, beta: float) -> None:
-    probabilities = torch.rand(n, views, classes).softmax(2)
+    probabilities = torch.rand(n, views, classes).softmax(2).numpy()
     joined = join_views(probabilities, Tta.mean, beta)
-    assert joined.shape == (n, classes)
-    assert (joined.sum(1) - 1).abs().max() < 1e-5
+    assert joined.shape == (n, classes) and joined.dtype == np.float32
+    assert np.abs(joined.sum(1) - 1).max() < 1e-5
 
 
 @pytest.fixture
 def predictions() -> pd.DataFrame:
     files = pd.Series(["1.jpg", "2.jpg", "3.jpg"])
-    probabilities = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]])
+    probabilities = np.array([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]], np.float32)
     return predictions_table(files, probabilities, ["blast", "normal"])
 
 
@@ -162,10 +164,14 @@ def test_folders_of_any_kind(
             predict(tmp_path / "run", path)
 
 
-def test_predicting_imports_what_it_needs(finished: Path, stripes: Path, tmp_path: Path) -> None:
-    """Lightning and its like take seconds, of which a single picture needs none."""
-    picture = stripes / "test_images" / "200000.jpg"
-    words = ["predict", f"ckpt={finished}", f"images={picture}", f"output={tmp_path}"]
+SPARED = {
+    *("pytorch_lightning", "lightning_fabric", "torchmetrics", "kornia", "tensorboard"),
+    *("scipy", "sklearn", "matplotlib", "captum", "imagehash"),
+}
+
+
+def imported_to_predict(network: Path, picture: Path, output: Path) -> set[str]:
+    words = ["predict", f"ckpt={network}", f"images={picture}", f"output={output}"]
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['paddy', *{words!r}]\n"
@@ -174,12 +180,20 @@ def test_predicting_imports_what_it_needs(finished: Path, stripes: Path, tmp_pat
     )
     with true_starts():
         told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    imported = {*told.stdout.splitlines()[-1].split()}
-    assert (tmp_path / "predictions.csv").is_file() and {"torch", "timm"} <= imported
-    assert not imported & {
-        *("pytorch_lightning", "lightning_fabric", "torchmetrics", "kornia", "tensorboard"),
-        *("scipy", "sklearn", "matplotlib", "captum", "imagehash", "onnxruntime"),
-    }
+    assert (output / "predictions.csv").is_file(), told.stderr
+    return {*told.stdout.splitlines()[-1].split()}
+
+
+def test_predicting_imports_what_it_needs(
+    finished: Path, exported: Path, stripes: Path, tmp_path: Path
+) -> None:
+    """Lightning and its like take seconds, torch and timm too, of which an export needs none."""
+    picture = stripes / "test_images" / "200000.jpg"
+    by_run = imported_to_predict(finished, picture, tmp_path / "run")
+    assert by_run >= {"torch", "timm"} and not by_run & {*SPARED, "onnxruntime"}
+    onnx = exported / "export" / "model.onnx"
+    by_export = imported_to_predict(onnx, picture, tmp_path / "export")
+    assert "onnxruntime" in by_export and not by_export & {*SPARED, "torch", "timm", "torchvision"}
 
 
 def test_another_size_than_in_training(stripes: Path, tmp_path: Path) -> None:

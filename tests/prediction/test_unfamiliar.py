@@ -16,7 +16,7 @@ from timm.models import EfficientNet, MobileNetV3
 from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.csv_tables import read_table
 from paddy_lightning.errors import UserError
-from paddy_lightning.prediction import members, partial
+from paddy_lightning.prediction import by_checkpoint, partial
 from paddy_lightning.prediction.predict import predict, run_predict
 from paddy_lightning.runs.familiarity import familiarity_of, unfamiliarity
 from paddy_lightning.runs.trained import load_checkpoint
@@ -116,7 +116,7 @@ def test_a_table_that_was_cut_is_gone_on_with(
     told = [line for line in caplog.messages if "unlike" in line]
     with monkeypatch.context() as patched:
         patched.setattr(partial, "AT_ONCE", 3)
-        patched.setattr(members, "unfamiliarity", cut_after(3))
+        patched.setattr(by_checkpoint, "unfamiliarity", cut_after(3))
         with pytest.raises(KeyboardInterrupt):
             asked("cut")
     with pytest.raises(UserError, match=r"\(unfamiliar differ"):

@@ -61,11 +61,10 @@ def test_any_name_survives_as_in_other_tables(exported: Path, tmp_path: Path) ->
     probabilities = np.array([[0.3, 0.7], [1, 1e-20], [np.nan, np.nan]], np.float32)
     write_predictions(tmp_path / "ours.csv", files, probabilities, classes)
     import pandas as pd
-    import torch
 
-    from paddy_lightning.prediction.views import predictions_table
+    from paddy_lightning.prediction.table import predictions_table
 
-    table = predictions_table(pd.Series(files), torch.from_numpy(probabilities), classes)
+    table = predictions_table(pd.Series(files), probabilities, classes)
     write_table(tmp_path / "theirs.csv", table)
     assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "theirs.csv").read_bytes()
 

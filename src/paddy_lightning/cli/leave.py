@@ -9,8 +9,8 @@ from collections.abc import Callable
 def leave_after(command: Callable[[], None]) -> None:
     """Run a command as the whole of a process, which ends with it.
 
-    Everything that is to be done at the end is done, and told with the same exit code. Only the
-    modules are not taken apart, one by one: the system takes them back faster.
+    What it registers to be done at the end is done, and the exit code is the same. Only the modules
+    are not taken apart, one by one: the system takes them back faster.
     """
     code = 1  # of a traceback
 

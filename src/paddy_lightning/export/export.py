@@ -22,10 +22,10 @@ from paddy_lightning.export.onnx_file import write_onnx
 from paddy_lightning.export.parity import Way, ask, by_checkpoint, held_together, table
 from paddy_lightning.quiet import left_as_found
 from paddy_lightning.runs.evidence import chance
+from paddy_lightning.runs.pictures import pictures_of
 from paddy_lightning.runs.run_folder import locked, read_config, read_predictions
 from paddy_lightning.runs.summary import FINISHED, read_summary, versions
 from paddy_lightning.runs.trained import load_checkpoint
-from paddy_lightning.runs.whereabouts import pictures_of
 from paddy_lightning.runtime.model import Model
 
 log = logging.getLogger(__name__)

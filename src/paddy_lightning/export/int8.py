@@ -20,7 +20,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.export.onnx_file import SCOPES
 from paddy_lightning.export.parity import AT_ONCE, Answers, batches
 from paddy_lightning.runs.evidence import LEVEL, mcnemar
-from paddy_lightning.runs.whereabouts import pictures_of
+from paddy_lightning.runs.pictures import pictures_of
 from paddy_lightning.runtime.model import PICTURES
 
 CALIBRATION = 128  # pictures

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import Network
+from paddy_lightning.runs.pictures import pictures_of
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, load_network
-from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
 AT_ONCE = 16  # pictures

@@ -17,8 +17,8 @@ from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.runs.evidence import LEVEL, chance, paired
+from paddy_lightning.runs.pictures import pictures_of
 from paddy_lightning.runs.trained import at_size, augment_of, load_checkpoint, load_network
-from paddy_lightning.runs.whereabouts import pictures_of
 
 log = logging.getLogger(__name__)
 SCALES = (1.15, 1.3)  # of the sides; the first alone is tested

@@ -44,7 +44,7 @@ def confidence_of(members: Sequence[Member], weights: Sequence[float], tta: Tta)
             common, shares = pd.DataFrame(), []
         if len(common):
             temperatures = [member.temperature for member in members]
-            joined = join_members(shares, weights, temperatures).numpy()
+            joined = join_members(shares, weights, temperatures)
             found = calibrate(joined, common["class"].to_numpy())
             return Confidence(found.temperature, found)
     return Confidence(1, None)

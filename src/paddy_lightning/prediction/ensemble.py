@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.runs.calibration import tempered
@@ -28,8 +27,8 @@ def shares(weights: Sequence[float] | None, members: int) -> list[float]:
 
 
 def join_members(
-    probabilities: Sequence[Tensor], weights: Sequence[float], temperatures: Sequence[float]
-) -> Tensor:
+    probabilities: Sequence[np.ndarray], weights: Sequence[float], temperatures: Sequence[float]
+) -> np.ndarray:
     """The mean of what each says, calibrated: float [N, num_classes].
 
     Args:
@@ -38,14 +37,16 @@ def join_members(
         temperatures: By which the logits of each are divided.
     """
     each = zip(probabilities, weights, temperatures, strict=True)
-    return torch.stack([divided(p, temperature) * weight for p, weight, temperature in each]).sum(0)
+    told = [divided(p, temperature) * weight for p, weight, temperature in each]
+    joined: np.ndarray = np.stack(told).sum(0)
+    return joined
 
 
-def divided(probabilities: Tensor, temperature: float) -> Tensor:
+def divided(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """``calibration.tempered``: float32 [N, num_classes]; by 1, the very same."""
     if temperature == 1:
         return probabilities
-    return torch.from_numpy(tempered(probabilities.numpy(), temperature))
+    return tempered(probabilities, temperature)
 
 
 def check_members(facts: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
@@ -79,14 +80,14 @@ def validation_errors(
     common, members = validated_by_all(runs)
     if common.empty:
         return pd.DataFrame(columns=["run", "pictures", "error_rate"])
-    truth = torch.tensor(common["class"].to_numpy())
+    truth = common["class"].to_numpy()
     said = [one.argmax(1) for one in (*members, join_members(members, weights, temperatures))]
     names = [*short_names(runs), "ensemble"]
-    errors = [float((labels != truth).float().mean()) for labels in said]
+    errors = [float((labels != truth).mean()) for labels in said]
     return pd.DataFrame({"run": names, "pictures": len(common), "error_rate": errors})
 
 
-def validated_by_all(runs: Sequence[Path]) -> tuple[pd.DataFrame, list[Tensor]]:
+def validated_by_all(runs: Sequence[Path]) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """The pictures that validated every run, and what each says of them.
 
     Returns:
@@ -101,5 +102,5 @@ def validated_by_all(runs: Sequence[Path]) -> tuple[pd.DataFrame, list[Tensor]]:
     tables = [table.loc[rows].reset_index() for table in tables]
     class_names = list(tables[0].columns[5:])
     codes = pd.Categorical(tables[0]["label"], class_names).codes.astype("int64")
-    members = [torch.tensor(table[class_names].to_numpy()) for table in tables]
+    members = [table[class_names].to_numpy() for table in tables]
     return tables[0][key].assign(**{"class": codes}), members

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from paddy_lightning.atomic import set_aside
 from paddy_lightning.choices import Size, Tta
@@ -25,7 +23,7 @@ from paddy_lightning.prediction.confidence import (
 )
 from paddy_lightning.prediction.ensemble import check_members, divided, join_members, shares
 from paddy_lightning.prediction.images import ToPredict, find_images, trained_on
-from paddy_lightning.prediction.members import How, Member, open_member
+from paddy_lightning.prediction.members import How, Member
 from paddy_lightning.prediction.partial import Labels, fingerprint, partial
 from paddy_lightning.prediction.report import (
     report_candidates,
@@ -35,11 +33,13 @@ from paddy_lightning.prediction.report import (
     report_unfamiliar,
 )
 from paddy_lightning.prediction.submission import submission
-from paddy_lightning.prediction.views import best_of, join_views, predictions_table
+from paddy_lightning.prediction.table import best_of, predictions_table
+from paddy_lightning.prediction.tta import join_views
 from paddy_lightning.quiet import left_as_found
-from paddy_lightning.runs.trained import file_of, folder_of
+from paddy_lightning.runs.run_folder import file_of, folder_of
 
 log = logging.getLogger(__name__)
+ONNX = ".onnx"
 UNFAMILIAR = "unfamiliar"
 
 
@@ -151,7 +151,7 @@ def _asked(
     coverage: float | None,
 ) -> _Asked:
     weights = shares(ensemble_weights, len(runs))
-    members = [open_member(Path(run), how) for run in runs]
+    members = [_opened(Path(run), how) for run in runs]
     check_members([member.facts for member in members], [str(run) for run in runs])
     class_names = members[0].facts["class_names"]
     if how.unfamiliar and UNFAMILIAR in class_names:
@@ -161,6 +161,17 @@ def _asked(
     pictures = find_images(images, members[0].facts)
     log.info("data: %d pictures in %s", len(pictures.files), pictures.root)
     return _Asked(members, weights, class_names, pictures, how, confidence, least)
+
+
+def _opened(run: Path, how: How) -> Member:
+    """Each kind brings what it needs: of an exported network, no torch."""
+    if run.suffix == ONNX:
+        from paddy_lightning.prediction.by_export import from_export
+
+        return from_export(run, how)
+    from paddy_lightning.prediction.by_checkpoint import from_checkpoint
+
+    return from_checkpoint(run, how)
 
 
 def _signature(runs: Sequence[str | Path], asked: _Asked) -> dict[str, Any]:
@@ -185,7 +196,7 @@ def _answers(asked: _Asked, first: int = 0) -> Iterator[tuple[pd.DataFrame, Labe
     for told in zip(*(member.answers(pictures, first) for member in asked.members), strict=True):
         every = [answers.views for answers in told]
         joined, plain = _joined(asked, every, asked.how.tta), _joined(asked, every, Tta.off)
-        strange = torch.stack([answers.unfamiliar for answers in told]).mean(0).numpy()
+        strange = np.stack([answers.unfamiliar for answers in told]).mean(0)
         last = first + len(joined)
         rows = predictions_table(pictures.files[first:last], joined, names)
         sizes = [0] * len(rows)
@@ -198,7 +209,7 @@ def _answers(asked: _Asked, first: int = 0) -> Iterator[tuple[pd.DataFrame, Labe
         first = last
 
 
-def _joined(asked: _Asked, every: Sequence[Tensor], tta: Tta) -> Tensor:
+def _joined(asked: _Asked, every: Sequence[np.ndarray], tta: Tta) -> np.ndarray:
     """What all say of a batch together, calibrated: float [B, num_classes]."""
     each = [join_views(views, tta) for views in every]
     if tta is Tta.max:  # no probabilities

@@ -1,4 +1,4 @@
-"""A network over pictures: probabilities of every view, joined as fastai's ``tta`` does."""
+"""A network over pictures, batch after batch: probabilities of every view."""
 
 import logging
 import sys
@@ -6,21 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from paddy_lightning.choices import Tta
 from paddy_lightning.data.pictures import UNREAD
 from paddy_lightning.data.shown import UNPROVEN, Shown
 from paddy_lightning.network.answers import probabilities_of
 from paddy_lightning.runs.trainer import ANY_DEVICE, device_of, usable_precision
 
 log = logging.getLogger(__name__)
-TTA_VIEWS = 4  # and the plain one
-TTA_BETA = 0.25  # the weight of the plain one
 DTYPES = {"16": torch.float16, "bf16": torch.bfloat16, "32": torch.float32, "64": torch.float64}
 Answer = Callable[[Any, Tensor], Tensor]  # network, float [B, 3, height, width] -> [B, n]
 
@@ -87,45 +82,3 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def join_views(views: Tensor, tta: Tta, beta: float = TTA_BETA) -> Tensor:
-    """One set of probabilities a picture; fastai's ``tta``.
-
-    Args:
-        views: float [N, views, num_classes], the plain view last.
-        tta: off: the plain view alone; mean: ``(1 - beta) * mean(augmented) + beta * plain``;
-            max: the largest over all views, whose rows no longer sum to 1.
-        beta: Weight of the plain view.
-
-    Returns:
-        float [N, num_classes].
-    """
-    match tta:
-        case Tta.off:
-            return views[:, -1]
-        case Tta.mean:
-            return torch.lerp(views[:, :-1].mean(1), views[:, -1], beta)
-        case Tta.max:
-            return views.amax(1)
-
-
-def predictions_table(
-    files: pd.Series, probabilities: Tensor, class_names: list[str]
-) -> pd.DataFrame:
-    """The columns ``file, label, confidence`` and one a class; no label without probabilities."""
-    confidence, best = probabilities.max(1)
-    head = {
-        "file": files.to_numpy(),
-        "label": np.where(confidence.isnan(), "", np.array(class_names)[best.numpy()]),
-        "confidence": confidence.numpy(),
-    }
-    columns = pd.DataFrame(probabilities.numpy(), columns=class_names)
-    return pd.concat([pd.DataFrame(head), columns], axis=1)
-
-
-def best_of(probabilities: Tensor) -> list[int]:
-    """The number of the likeliest class of each row; -1 without probabilities."""
-    confidence, best = probabilities.max(1)
-    numbers: list[int] = best.masked_fill(confidence.isnan(), -1).tolist()
-    return numbers

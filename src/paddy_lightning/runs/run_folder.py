@@ -187,3 +187,17 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if missing := sorted(set(names) - set(table)):
         raise UserError(f"{path}: has no column {missing[0]}, and is none of our predictions")
     return table
+
+
+def file_of(run: Path) -> Path:
+    """The best checkpoint of a run folder; a file is itself."""
+    return run / "checkpoints" / "best.ckpt" if run.is_dir() else run
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The run a checkpoint or an export belongs to, or the folder of a file that has none."""
+    if checkpoint.is_dir():
+        return checkpoint
+    folder = checkpoint.parent
+    exported = folder.name == "export" and (folder.parent / "config.yaml").is_file()
+    return folder.parent if exported or folder.name == "checkpoints" else folder

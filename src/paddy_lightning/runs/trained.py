@@ -11,6 +11,7 @@ from paddy_lightning.data.presize import Presize
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.model import Network, build_model, resolve_arch
 from paddy_lightning.network.weights import have_digits_for
+from paddy_lightning.runs.run_folder import file_of
 
 MODEL = "model."  # the network's name in a Classifier, with which those of its weights begin
 
@@ -30,20 +31,6 @@ def load_checkpoint(run: str | Path) -> dict[str, Any]:
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint made by paddy train") from error
     return checkpoint
-
-
-def file_of(run: Path) -> Path:
-    """The best checkpoint of a run folder; a file is itself."""
-    return run / "checkpoints" / "best.ckpt" if run.is_dir() else run
-
-
-def folder_of(checkpoint: Path) -> Path:
-    """The run a checkpoint or an export belongs to, or the folder of a file that has none."""
-    if checkpoint.is_dir():
-        return checkpoint
-    folder = checkpoint.parent
-    exported = folder.name == "export" and (folder.parent / "config.yaml").is_file()
-    return folder.parent if exported or folder.name == "checkpoints" else folder
 
 
 def at_size(checkpoint: dict[str, Any], size: Size | None) -> dict[str, Any]:

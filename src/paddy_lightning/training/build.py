@@ -27,7 +27,7 @@ from paddy_lightning.errors import UserError
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import Network, build_model, resolve_arch
 from paddy_lightning.network.param_groups import default_lr_mult
-from paddy_lightning.prediction.views import TTA_VIEWS
+from paddy_lightning.prediction.tta import TTA_VIEWS
 from paddy_lightning.runs.trained import augment_of, load_checkpoint, presize_of
 from paddy_lightning.runs.trainer import lightning_trainer, usable_precision
 from paddy_lightning.training.check import num_devices

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import nn
 
 from paddy_lightning.choices import Tta
 from paddy_lightning.csv_tables import write_table
@@ -17,7 +17,9 @@ from paddy_lightning.data.shown import Shown
 from paddy_lightning.network.answers import traits_of
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.model import Network
-from paddy_lightning.prediction.views import join_views, predict_views, predictions_table
+from paddy_lightning.prediction.table import predictions_table
+from paddy_lightning.prediction.tta import join_views
+from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.runs.calibration import SMALLEST, calibrate
 from paddy_lightning.runs.familiarity import AT_LEAST, AT_MOST, remember
 from paddy_lightning.runs.summary import Summary
@@ -49,7 +51,7 @@ def evaluate_best(
     """
     checkpoint = torch.load(best, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
-    views = predict_views(module.model, datamodule.shown(), precision, device)
+    views = predict_views(module.model, datamodule.shown(), precision, device).numpy()
     class_names = checkpoint["hyper_parameters"]["class_names"]
     valid = table[table["is_valid"]]
     found = evaluate(valid, views, class_names, tta, run_dir)
@@ -60,12 +62,12 @@ def evaluate_best(
 
 
 def calibrations(
-    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool
+    table: pd.DataFrame, views: np.ndarray, class_names: list[str], tta: bool
 ) -> dict[str, dict[str, Any]]:
     """How sure a network may be, by each way to join its views; arguments as for ``evaluate``."""
     truth = pd.Categorical(table["label"], class_names).codes.astype("int64")
     ways = (Tta.off, Tta.mean) if tta else (Tta.off,)
-    return {str(way): calibrate(join_views(views, way).numpy(), truth)._asdict() for way in ways}
+    return {str(way): calibrate(join_views(views, way), truth)._asdict() for way in ways}
 
 
 def remembered(
@@ -81,7 +83,7 @@ def remembered(
 
 
 def evaluate(
-    table: pd.DataFrame, views: Tensor, class_names: list[str], tta: bool, run_dir: Path | None
+    table: pd.DataFrame, views: np.ndarray, class_names: list[str], tta: bool, run_dir: Path | None
 ) -> Summary:
     """Error and loss on the validation pictures, and ``valid_predictions.csv``.
 
@@ -94,13 +96,15 @@ def evaluate(
     """
     truth = torch.tensor(pd.Categorical(table["label"], class_names).codes.astype("int64"))
     plain_view = join_views(views, Tta.off)
-    losses = F.nll_loss(plain_view.clamp_min(SMALLEST).log(), truth, reduction="none")
+    shares = torch.from_numpy(plain_view).clamp_min(SMALLEST)
+    losses = F.nll_loss(shares.log(), truth, reduction="none")
     if run_dir is not None:
-        judged = judged_table(table, plain_view, losses, class_names)
+        judged = judged_table(table, plain_view, losses.numpy(), class_names)
         write_table(run_dir / "valid_predictions.csv", judged)
 
     def error_rate(way: Tta) -> float:
-        return float((join_views(views, way).argmax(1) != truth).float().mean())
+        told = torch.from_numpy(join_views(views, way).argmax(1))
+        return float((told != truth).float().mean())
 
     return {
         "error_rate": error_rate(Tta.off),
@@ -110,7 +114,7 @@ def evaluate(
 
 
 def judged_table(
-    table: pd.DataFrame, probabilities: Tensor, losses: Tensor, class_names: list[str]
+    table: pd.DataFrame, probabilities: np.ndarray, losses: np.ndarray, class_names: list[str]
 ) -> pd.DataFrame:
     """``file, label, predicted, confidence, loss``, and the probability of every class.
 
@@ -123,5 +127,5 @@ def judged_table(
     frame = predictions_table(table["file"], probabilities, class_names)
     frame = frame.rename(columns={"label": "predicted"})
     frame.insert(1, "label", table["label"].to_numpy())
-    frame.insert(4, "loss", losses.numpy())
+    frame.insert(4, "loss", losses)
     return frame

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from paddy_lightning.choices import Tta
 from paddy_lightning.csv_tables import write_table
@@ -18,7 +17,8 @@ from paddy_lightning.data.pictures import Pictures
 from paddy_lightning.errors import UserError
 from paddy_lightning.lettering import printable
 from paddy_lightning.network.classifier import Classifier
-from paddy_lightning.prediction.views import join_views, predict_views
+from paddy_lightning.prediction.tta import join_views
+from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.runs.calibration import SMALLEST, temperature_of, tempered
 from paddy_lightning.runs.evidence import error_interval
 from paddy_lightning.runs.summary import Summary
@@ -92,17 +92,17 @@ def last_look(
     presize = datamodule.pictures.presize
     pictures = Pictures(test, table["file"], truth, presize, pass_unread=True)
     shown = datamodule.shown()._replace(pictures=pictures, rows=np.arange(len(table)))
-    views = predict_views(module.model, shown, precision, device)
+    views = predict_views(module.model, shown, precision, device).numpy()
 
     def said(way: Tta) -> np.ndarray:
-        return tempered(join_views(views, way).numpy(), temperature_of(checkpoint, way))
+        return tempered(join_views(views, way), temperature_of(checkpoint, way))
 
     plain = said(Tta.off)
     read = ~np.isnan(plain).any(1)
     if not read.all():
         log.warning("test=%s: %d of %d files cannot be read", test, (~read).sum(), len(read))
     losses = -np.log(plain[np.arange(len(truth)), truth].clip(SMALLEST))
-    judged = judged_table(table, torch.from_numpy(plain), torch.from_numpy(losses), class_names)
+    judged = judged_table(table, plain, losses, class_names)
     write_table(run_dir / TABLE, judged)
     wrong = plain.argmax(1)[read] != truth[read]
     low, high = error_interval(int(wrong.sum()), len(wrong))

@@ -9,7 +9,8 @@ from paddy_lightning.config import TrainConfig, plain
 from paddy_lightning.data.table import DataSet
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import ToPredict, trained_on
-from paddy_lightning.runs.trained import folder_of, load_checkpoint
+from paddy_lightning.runs.run_folder import folder_of
+from paddy_lightning.runs.trained import load_checkpoint
 
 log = logging.getLogger(__name__)
 SPLIT = ("split", "split_seed", "fold", "folds", "group")  # knobs

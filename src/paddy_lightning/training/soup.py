@@ -26,10 +26,10 @@ from paddy_lightning.insight.compare import named_runs
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.prediction.views import predict_views
 from paddy_lightning.quiet import left_as_found
+from paddy_lightning.runs.pictures import open_again
 from paddy_lightning.runs.run_folder import new_run_folder, read_config, save_config, short_names
 from paddy_lightning.runs.summary import FINISHED, Summary, read_summary, summarised, versions
 from paddy_lightning.runs.trained import load_checkpoint, load_network
-from paddy_lightning.runs.whereabouts import open_again
 from paddy_lightning.training.build import build_datamodule
 from paddy_lightning.training.checkpoints import WholeFiles
 from paddy_lightning.training.evaluation import calibrations, evaluate, remembered
@@ -148,7 +148,7 @@ class Pot:
         if count > 1:
             self._renew_statistics()
         shown = self.datamodule.shown()
-        self.views = predict_views(self.module.model, shown, self.config.precision)
+        self.views = predict_views(self.module.model, shown, self.config.precision).numpy()
         return self._evaluated(None)["error_rate"]
 
     def keep(self) -> Summary:

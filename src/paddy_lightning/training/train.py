@@ -23,6 +23,7 @@ from paddy_lightning.knob import FIND
 from paddy_lightning.network.classifier import Classifier
 from paddy_lightning.network.param_groups import set_frozen
 from paddy_lightning.quiet import left_as_found
+from paddy_lightning.runs.pictures import open_again, refuse_lost
 from paddy_lightning.runs.run_folder import (
     from_anywhere,
     keep_soft_labels,
@@ -42,7 +43,6 @@ from paddy_lightning.runs.summary import (
 )
 from paddy_lightning.runs.trainer import usable_precision
 from paddy_lightning.runs.valid_right import ValidRight
-from paddy_lightning.runs.whereabouts import open_again, refuse_lost
 from paddy_lightning.training.averaging import WeightAverage
 from paddy_lightning.training.build import build, make_trainer, phases_of
 from paddy_lightning.training.changes import told_of_changes
