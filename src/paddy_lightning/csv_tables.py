@@ -16,6 +16,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     texts = table.select_dtypes(exclude="number")
     quoting = quoting_for([*table.columns, *texts.to_numpy().flat])
     with written_whole(path) as temporary:
+        table = with_short_digits(table, quoting)
         table.to_csv(temporary, index=False, errors="surrogateescape", quoting=quoting)
 
 
@@ -24,6 +25,17 @@ def quoting_for(texts: Iterable[object]) -> Literal[0, 2]:
     # By itself csv puts no quotes around a lone carriage return, and readers end a line there.
     odd = any("\r" in str(text) for text in texts)
     return csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+
+
+def with_short_digits(table: pd.DataFrame, quoting: int) -> pd.DataFrame:
+    """What to write: where it quotes, pandas 2 would give float32 the digits of float64."""
+    if quoting != csv.QUOTE_NONNUMERIC:
+        return table
+    short = table.select_dtypes("float32")
+    columns = {
+        str(name): pd.Series([*short[name].to_numpy()], table.index, object) for name in short
+    }
+    return table.assign(**columns)
 
 
 def read_table(path: Path, **options: Any) -> pd.DataFrame:

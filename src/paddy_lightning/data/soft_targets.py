@@ -16,6 +16,7 @@ from paddy_lightning.data.random_numbers import uniform
 
 MIX_VIEW = 2000  # a view of its own, far from those of test-time augmentation and of crops
 QUANTILES = 4096  # of a Beta distribution; between two of them shares are drawn evenly
+SMALLEST_ALPHA = 1e-9  # below, shares are all 0 and 1; scipy 1.16 has none for 1e-300
 
 
 class SoftBatch(NamedTuple):
@@ -108,6 +109,7 @@ def beta_quantiles(alpha: float) -> Tensor:
     from scipy.stats import beta  # slow to import, and most runs need none
 
     places = torch.linspace(0, 1, QUANTILES + 1, dtype=torch.float64)
+    alpha = max(alpha, SMALLEST_ALPHA)
     return torch.from_numpy(beta.ppf(places.numpy(), alpha, alpha)).float()
 
 

@@ -57,7 +57,8 @@ class Graph(nn.Module):
         seen = self.seen(pictures)
         shares, *where = self._answer(seen)
         if self.tta:
-            shares = (shares + self._shares(self.network(seen.flip(3)))) / 2
+            in_a_mirror, *_ = self._answer(seen.flip(3))
+            shares = (shares + in_a_mirror) / 2
         return shares, *where
 
     def _answer(self, seen: Tensor) -> tuple[Tensor, ...]:

@@ -25,7 +25,7 @@ from paddy_lightning.runtime.model import PICTURES
 
 CALIBRATION = 128  # pictures
 SAME = 0.95  # of the labels, at least: on few pictures, a test alone lets anything pass
-BODY = "'network.body"  # in the scopes of its nodes
+BODY = "network.body"  # how its weights begin, and its nodes' scopes
 
 
 class Verdict(NamedTuple):
@@ -107,10 +107,12 @@ def write_int8(model: Path, pictures: Pictures, path: Path) -> None:
 def _nodes_of_the_body(model: Path) -> list[str]:
     """Their names."""
 
-    def scope(node: onnx.NodeProto) -> str:
-        return next((one.value for one in node.metadata_props if one.key == SCOPES), "")
+    def is_of_it(node: onnx.NodeProto) -> bool:
+        scope = next((one.value for one in node.metadata_props if one.key == SCOPES), "")
+        # onnxscript 0.5 forgets the scope of what it fuses.
+        return f"'{BODY}" in scope or any(name.startswith(BODY) for name in node.input)
 
-    return [node.name for node in onnx.load(model).graph.node if BODY in scope(node)]
+    return [node.name for node in onnx.load(model).graph.node if is_of_it(node)]
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TextIO
 import pandas as pd
 
 from paddy_lightning.atomic import replace, set_aside, sync_folder
-from paddy_lightning.csv_tables import quoting_for
+from paddy_lightning.csv_tables import quoting_for, with_short_digits
 from paddy_lightning.errors import UserError
 from paddy_lightning.locks import alone
 
@@ -116,6 +116,7 @@ class Partial:
         new = Labels.none()
         for rows, labels in self._waiting:
             begins = not self._file.tell()
+            rows = with_short_digits(rows, self.quoting)
             rows.to_csv(self._file, header=begins, index=False, quoting=self.quoting)
             new.add(labels)
         self._file.flush()
