@@ -55,11 +55,12 @@ class Graph(nn.Module):
         The latter not of bodies that pool themselves, which hand over no map.
         """
         seen = self.seen(pictures)
-        shares, *where = self._answer(seen)
-        if self.tta:
-            in_a_mirror, *_ = self._answer(seen.flip(3))
-            shares = (shares + in_a_mirror) / 2
-        return shares, *where
+        if not self.tta:
+            return self._answer(seen)
+        # Together: weights that are there twice onnxscript 0.5 would multiply twice.
+        both = self._answer(torch.cat([seen, seen.flip(3)]))
+        shares, *where = (one.unflatten(0, (2, -1)) for one in both)
+        return shares.mean(0), *(maps[0] for maps in where)
 
     def _answer(self, seen: Tensor) -> tuple[Tensor, ...]:
         network = self.network
