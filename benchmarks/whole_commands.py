@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import many
 
-ROUNDS = 3
+ROUNDS = 5
 SEEDS = ("1", "2", "3", "4")
 PHOTOS: Mapping[str, Any] = {
     "arch": "tf_efficientnet_lite0",
@@ -57,9 +57,16 @@ class Ours:
         shutil.rmtree(self.run, ignore_errors=True)
         _run("benchmarks.four_runs", self.run, ",".join(SEEDS), *self.knobs)
 
-    def predict(self, images: Path) -> None:
-        """Of the run that was trained last."""
-        _run("paddy_lightning", "predict", f"ckpt={self.run}", f"images={images.absolute()}")
+    def predict(self, images: Path, network: str = "") -> None:
+        """By the run that was trained last, or by a file in it."""
+        ckpt, output = self.run / network, self.run / "predicted"
+        where = f"images={images.absolute()}", f"output={output}"
+        _run("paddy_lightning", "predict", f"ckpt={ckpt}", *where)
+
+    def export(self) -> str:
+        """The file that it writes, in the run."""
+        _run("paddy_lightning", "export", f"run={self.run}")
+        return "export/model.onnx"
 
 
 def commands() -> Iterator[Pair]:
@@ -73,10 +80,15 @@ def commands() -> Iterator[Pair]:
         for state, cold, target in (("cold", True, 2.5), ("warm", False, 3.2)):
             other = Other(f"{what}, {state} cache (fastai's script)", fine_tune, target)
             yield from in_turn(partial(ours.train, cold), [other], ROUNDS)
-        for name, images, least in (("one picture", one, 2.0), ("1,000 pictures", folder, None)):
+        exported = ours.export()
+        for name, images, network, least in (
+            ("one picture", one, "", 2.0),
+            ("one picture by its export", one, exported, None),
+            ("1,000 pictures", folder, "", None),
+        ):
             theirs = partial(_fastai, "predict", *told, json.dumps(PHOTOS), images)
             other = Other(f"paddy predict, {name} (fastai's script)", theirs, least)
-            yield from in_turn(partial(ours.predict, images), [other], ROUNDS)
+            yield from in_turn(partial(ours.predict, images, network), [other], ROUNDS)
         small = Ours(root, Path(place, "small"), SMALL)
         loop = partial(_fastai, "train", *told, json.dumps(SMALL), *SEEDS)
         what = "paddy train -m, four small jobs"

@@ -77,6 +77,28 @@ def test_batches_of_any_size_say_the_same(exported: Path, stripes: Path) -> None
     assert np.abs(predict_files(model, root, files, batch_size=3)[0] - at_once).max() < 1e-6
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+def test_who_is_forked_does_not_wait_for_the_threads_of_a_session(exported: Path) -> None:
+    """As workers are, of a process that has such a model among its garbage."""
+    code = (
+        "import gc, os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from paddy_lightning.runtime.model import Model\n"
+        "gc.disable()\n"
+        "garbage = {'model': Model(Path(sys.argv[1]), 2)}\n"
+        "garbage['itself'] = garbage\n"
+        "del garbage\n"
+        "if os.fork():\n"
+        "    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "signal.alarm(20)\n"
+        "gc.collect()\n"
+        "os._exit(0)\n"
+    )
+    with true_starts():
+        done = subprocess.run([sys.executable, "-c", code, exported / MODEL], capture_output=True)
+    assert done.returncode == 0
+
+
 def test_what_is_no_export_is_refused(exported: Path, tmp_path: Path) -> None:
     whole = (exported / MODEL).read_bytes()
     other = tmp_path / "other.onnx"

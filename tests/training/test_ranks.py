@@ -24,9 +24,10 @@ from lightning_fabric.plugins.environments.lightning import (
 )
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from paddy_lightning.atomic import write_json
-from paddy_lightning.cli.launch import lacks_reason, needs_ranks, tell_failure
+from paddy_lightning.cli.launch import lacks_reason, needs_ranks, tell, tell_failure
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import PEER_ENDED
@@ -307,6 +308,15 @@ def test_the_summary_of_another_process_is_left_alone(tmp_path: Path) -> None:
         tell_failure(tmp_path, "rank 1 failed")
         assert read_summary(tmp_path) == {"status": "failed", "reason": "rank 1 failed"}
     assert not lacks_reason(tmp_path)
+
+
+def test_of_two_that_end_in_the_same_second_the_killed_one_is_told(tmp_path: Path) -> None:
+    write_json(tmp_path / "summary.json", {"status": "failed", "reason": PEER_ENDED})
+    failures = {0: ProcessFailure(0, 1, 1, ""), 1: ProcessFailure(1, 2, -9, "")}
+    told = tell(ChildFailedError("train", failures), tmp_path, tmp_path)
+    assert told == "rank 1 was ended by SIGKILL"
+    write_json(tmp_path / "summary.json", {"status": "failed", "reason": "a.jpg: is gone"})
+    assert tell(ChildFailedError("train", {0: failures[0]}), tmp_path, tmp_path) is None
 
 
 def ranks_of(job: Job) -> list[int]:

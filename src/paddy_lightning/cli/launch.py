@@ -100,6 +100,9 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
     rank, failure = error.get_first_failure()
     if failure.exitcode == 130:
         raise KeyboardInterrupt
+    others = {n: one for n, one in error.failures.items() if one.exitcode not in COMPLAINED}
+    if rank not in others and others and lacks_reason(run_dir):  # in the same second
+        rank, failure = next(iter(others.items()))
     exit_codes = {failure.exitcode, error.failures[0].exitcode if 0 in error.failures else None}
     if exit_codes <= COMPLAINED and not lacks_reason(run_dir):
         return None

@@ -3,7 +3,10 @@
 Imports nothing of torch; what opens pictures is ``data/presize.py``, as everywhere.
 """
 
+import gc
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,11 @@ PICTURES, PROBABILITIES, ACTIVATION = "pictures", "probabilities", "activation"
 TEXTS = ("arch", "licence", "paddy_lightning", "resize", "pad_mode")
 VALUES = ("schema", "class_names", "presize", "size", "draft", "mean", "std", "temperature", "tta")
 ERRORS_ALONE = 3  # onnxruntime's level of severity
+
+if sys.platform != "win32":
+    # To take a session apart is to wait for its threads, which a forked process does not have: it
+    # leaves alone what it was forked with.
+    os.register_at_fork(after_in_child=gc.freeze)
 
 
 class Model:
