@@ -59,9 +59,8 @@ class Ours:
 
     def predict(self, images: Path, network: str = "") -> None:
         """By the run that was trained last, or by a file in it."""
-        ckpt, output = self.run / network, self.run / "predicted"
-        where = f"images={images.absolute()}", f"output={output}"
-        _run("paddy_lightning", "predict", f"ckpt={ckpt}", *where)
+        ckpt = self.run / network
+        _run("paddy_lightning", "predict", f"ckpt={ckpt}", f"images={images.absolute()}")
 
     def export(self) -> str:
         """The file that it writes, in the run."""

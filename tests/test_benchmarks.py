@@ -85,7 +85,7 @@ def test_what_is_measured_on_a_gpu_runs(
 def test_whole_commands_run_as_typed(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ours: a run with and without presized pictures, predictions of it, and a sweep."""
+    """Ours: a run with and without presized pictures, predictions by it, and a sweep."""
     monkeypatch.setattr(whole_commands, "SEEDS", ("1", "2"))
     for part in ("train", "valid"):
         (tmp_path / part).symlink_to(stripes / "train_images")
@@ -95,8 +95,9 @@ def test_whole_commands_run_as_typed(
         ours.train(cold)
     ours.predict(stripes / "test_images" / "200000.jpg")
     ours.predict(stripes / "test_images")
+    ours.predict(stripes / "test_images", ours.export())
     files = {path.name for path in ours.run.iterdir()}
-    assert {"summary.json", "predictions.csv", "predictions.1.csv"} <= files
+    assert {"summary.json", *(f"predictions{n}.csv" for n in ("", ".1", ".2"))} <= files
     for way in (ours.sweep, ours.in_one_process):
         way()
         assert len(list(ours.run.glob("*/summary.json"))) == len(whole_commands.SEEDS)
