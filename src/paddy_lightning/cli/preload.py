@@ -6,6 +6,7 @@ Imports alone: no tensor is computed and no device is asked for, neither of whic
 import atexit
 import gc
 import os
+import signal
 from importlib import import_module
 
 SLOW = (
@@ -22,6 +23,7 @@ def leave() -> None:
         os._exit(0)
 
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep; each job has its own way
 for name in SLOW:
     if os.getppid() != SWEEP:  # it was refused
         os._exit(0)

@@ -77,9 +77,9 @@ def run_as_process(name: str, config: DictConfig) -> float:
         words = [f"resume={quoted}"]
     prepare()  # again where a launcher has a process for each job
     job = start(name, [*words, *flags_again(name)], child_environment())
-    for module in FOR_COMPARISON:  # slow, and there is nothing else to do
-        import_module(module)
     try:
+        for module in FOR_COMPARISON:  # slow, and there is nothing else to do
+            import_module(module)
         code = job.wait()
     except KeyboardInterrupt:
         end_child(job)
