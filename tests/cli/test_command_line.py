@@ -180,11 +180,11 @@ def test_from_folder_to_submission(run_script: Script, stripes: Path, tmp_path: 
     with true_starts():
         result = run_script("train", "data=paddy", f"data.root={stripes}", *SMALL, "tta=true")
     assert result.returncode == 0, result.stderr
-    first, *_, last = result.stdout.strip().splitlines()
+    first, *_, told, last = result.stdout.strip().splitlines()
     assert first.startswith("data: paddy in ") and "60 pictures, 3 classes, 8 to predict" in first
     assert sum(line.startswith("epoch ") for line in result.stdout.splitlines()) == 2
     (run,) = (tmp_path / "outputs").iterdir()
-    assert str(run) in last
+    assert told.startswith("error rate 0.") and last.startswith("done in ") and str(run) in last
     assert "epoch 2/2" in (run / "train.log").read_text()
 
     result = run_script("predict", f"ckpt={run}", "tta=true")

@@ -180,7 +180,6 @@ SYMPTOMS: dict[str, Callable[[Scene], None]] = {
 CLASS_NAMES: tuple[str, ...] = tuple(SYMPTOMS)
 
 
-# Which class the i-th picture shows, over and over: mildly unbalanced, as the competition is.
 def draw_leaf(label: str, seed: int) -> Image.Image:
     """One picture, from its class and seed alone.
 

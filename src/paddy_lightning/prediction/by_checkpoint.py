@@ -17,7 +17,7 @@ from paddy_lightning.data.workers import default_num_workers, fitting_workers
 from paddy_lightning.errors import UserError
 from paddy_lightning.network.answers import probabilities_and_traits_of, probabilities_of
 from paddy_lightning.prediction.images import ToPredict
-from paddy_lightning.prediction.members import UNREAD, Answers, How, Member
+from paddy_lightning.prediction.members import WITHOUT_A_LABEL, Answers, How, Member
 from paddy_lightning.prediction.tta import TTA_VIEWS
 from paddy_lightning.prediction.views import views_by_batch
 from paddy_lightning.runs.calibration import calibration_of, temperature_of
@@ -99,7 +99,7 @@ def _answers(
     for told in views_by_batch(network, shown, facts["precision"], answer=answer):
         some = files[first : first + len(told)]
         for problem in find_broken(root, some[told.isnan().any(-1).any(-1).numpy()], 1):
-            log.warning(UNREAD, problem)
+            log.warning(WITHOUT_A_LABEL, problem)
         views, traits = told[..., :num_classes], told[:, -1, num_classes:]
         nan = torch.full((len(told),), torch.nan)
         known = unfamiliarity(familiarity, traits) if familiarity else nan

@@ -10,7 +10,7 @@ from paddy_lightning.choices import DataConfig, Source, Tta
 from paddy_lightning.config import plain
 from paddy_lightning.errors import UserError
 from paddy_lightning.prediction.images import ToPredict
-from paddy_lightning.prediction.members import UNREAD, Answers, How, Member
+from paddy_lightning.prediction.members import WITHOUT_A_LABEL, Answers, How, Member
 from paddy_lightning.runs.run_folder import folder_of, read_config
 from paddy_lightning.runtime.model import Model
 from paddy_lightning.runtime.predict import predict_batches
@@ -39,7 +39,7 @@ def from_export(path: Path, how: How) -> Member:
         files = list(pictures.files[first:])
         for found, problems in predict_batches(model, pictures.root, files, how.batch_size):
             for problem in problems:
-                log.warning(UNREAD, problem)
+                log.warning(WITHOUT_A_LABEL, problem)
             yield Answers(found[:, None], np.full(len(found), np.nan, np.float32))
 
     data = DataConfig(Source.folder)

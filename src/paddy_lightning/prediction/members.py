@@ -10,7 +10,7 @@ from paddy_lightning.choices import Size, Tta
 from paddy_lightning.prediction.images import ToPredict
 from paddy_lightning.runs.calibration import Calibration
 
-UNREAD = "%s; it has a row without a label"
+WITHOUT_A_LABEL = "%s; it has a row without a label"
 
 
 class How(NamedTuple):
