@@ -53,7 +53,7 @@ slow: install ## the tests of minutes: families of archs, random kills, the note
 	PADDY_EXAMPLES=fresh $(BIN)/pytest $(SIDE_BY_SIDE) --durations=10 -m "slow or hypothesis"
 
 faults: install ## kill training, filling of the cache, predicting and sweeps, 51 times in all
-	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/test_cache.py tests/test_faults.py
+	PADDY_KILLS=10 $(BIN)/pytest -m '' tests/test_kills.py tests/data/test_cache.py tests/test_faults.py
 
 test-oldest: ## the tests with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear .venv-oldest

@@ -1,6 +1,7 @@
 """The scripts as a user types them."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from conftest import PADDY, ROOT
 from forks import true_starts
+from late import coming_late
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 Job = subprocess.Popen[str]
@@ -284,6 +287,18 @@ def test_a_stopped_run_says_so_and_keeps_what_there_is(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert "paddy train resume=" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_stopped_before_it_begins_it_leaves_nothing(stripes: Path, tmp_path: Path) -> None:
+    command = [*PADDY, "train", "data=paddy", f"data.root={stripes}", *SMALL]
+    variables = coming_late("alone", tmp_path / "modules")
+    told: dict[str, Any] = {"cwd": tmp_path, "env": os.environ | variables, "text": True}
+    with true_starts():
+        job: Any = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **told)
+    assert job.stdout.readline() == "late\n" and list(tmp_path.glob("outputs/*/.hydra"))
+    job.send_signal(signal.SIGINT)
+    assert job.communicate(timeout=60) == ("", "") and job.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["modules"]
 
 
 def test_a_file_that_breaks_while_training_is_named(stripes: Path, tmp_path: Path) -> None:

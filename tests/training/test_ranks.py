@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import PADDY, ROOT
 from forks import true_starts
+from late import coming_late
 from lightning_fabric.plugins.environments.lightning import (
     LightningEnvironment,
     find_free_network_port,
@@ -319,6 +320,18 @@ def test_of_two_that_end_in_the_same_second_the_killed_one_is_told(tmp_path: Pat
     assert tell(ChildFailedError("train", {0: failures[0]}), tmp_path, tmp_path) is None
 
 
+def test_one_that_was_told_to_end_is_not_blamed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rank 1 complains, and the launcher ends rank 0, which knows not why."""
+    write_json(tmp_path / "summary.json", {"status": "interrupted"})
+    (tmp_path / "ranks/attempt_0/1").mkdir(parents=True)
+    (tmp_path / "ranks/attempt_0/1/stderr.log").write_text("a warning\nerror: a.jpg: is broken\n")
+    failures = {1: ProcessFailure(1, 1, 1, ""), 0: ProcessFailure(0, 2, 130, "")}
+    assert tell(ChildFailedError("train", failures), tmp_path, tmp_path) == "a.jpg: is broken"
+    assert capsys.readouterr().err == "a warning\nerror: a.jpg: is broken\n"
+
+
 def ranks_of(job: Job) -> list[int]:
     """The processes of a job's ranks, which have a session each, in their order."""
     return [pid for pid, parent, session in running() if (parent, session) == (job.pid, pid)]
@@ -390,9 +403,19 @@ def test_the_library_does_not_import_the_command_line() -> None:
     assert told.stdout == "False\n", told.stderr
 
 
-def test_a_failing_rank_ends_the_others(run_script: Script, stripes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", "named"])
+@pytest.mark.parametrize("late", ["0", "1"])
+def test_a_failing_rank_ends_the_others(
+    run_script: Script, stripes: Path, tmp_path: Path, late: str, folder: str
+) -> None:
+    """Whichever fails first: what is wrong is told once, and kept where the folder was named."""
     words = [f"data.root={stripes}", "arch=resnet10t", "weights=none", "size=40x32", "lr=find"]
-    result = run_script("train", *words, "trainer.devices=2", "trainer.accelerator=cpu")
-    assert result.returncode == 1 and "lr=find: goes with one device" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    named = [f"hydra.run.dir={folder}"] if folder else []
+    with true_starts():
+        variables = coming_late(late, tmp_path / "modules")
+        result = run_script("train", *words, *TWO, *named, **variables)
+    reason = "lr=find: goes with one device; run paddy lr-find on it, and give its rate"
+    assert (result.returncode, result.stderr) == (1, f"error: {reason}\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"modules", *filter(None, [folder])}
+    if folder:
+        assert read_summary(tmp_path / folder) == {"status": "failed", "reason": reason}

@@ -4,7 +4,6 @@ Hydra composes; this module answers ``--help`` at once, and turns a mistake into
 ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 """
 
-import logging
 import os
 import shlex
 import signal
@@ -27,11 +26,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from paddy_lightning.atomic import write_json
 from paddy_lightning.cli.children import FULL_ERROR, OUR_FULL_ERROR, wants_tracebacks
 from paddy_lightning.cli.commands import COMMANDS
 from paddy_lightning.cli.help import CONF, help_text
 from paddy_lightning.cli.hydra_errors import explain
+from paddy_lightning.cli.refused import keep_reason, take_back
 from paddy_lightning.cli.schemas import register_schemas, typed
 from paddy_lightning.cli.words import in_one, quote_value, read_words, value_of
 from paddy_lightning.errors import TakenError, UserError
@@ -124,6 +123,9 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
     try:
         with small_talk_left_out():
             return task(typed(config), run_dir)
+    except KeyboardInterrupt:
+        take_back(run_dir)
+        raise
     except Exception as error:
         if starter():  # which ends all when one fails; what is wrong is told to the end
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -139,36 +141,6 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
             if not isinstance(error, TakenError) and not rank():
                 keep_reason(bool(config.get("resume")), run_dir, told)
         raise SystemExit(2 if isinstance(error, OmegaConfBaseException) else 1) from None
-
-
-def keep_reason(resume: bool, run_dir: Path, reason: str) -> None:
-    """Write down why a run was refused where its folder stays, and else take Hydra's files back."""
-    failed = {"status": "failed", "reason": reason}
-    if resume:
-        from paddy_lightning.runs.run_folder import locked
-        from paddy_lightning.runs.summary import FINISHED, read_summary  # slow
-
-        with suppress(UserError), locked(run_dir):
-            if (summary := read_summary(run_dir)).get("status") not in FINISHED:
-                write_json(run_dir / "summary.json", summary | failed)
-    elif HydraConfig.get().output_subdir and not (run_dir / "summary.json").exists():
-        typed_words = shlex.split(os.environ.get(COMMAND, ""))  # ranks are always told a folder
-        if any(word.startswith("hydra.run.dir=") for word in typed_words):
-            write_json(run_dir / "summary.json", failed)
-        else:
-            remove_hydras_files(run_dir)
-
-
-def remove_hydras_files(run_dir: Path) -> None:
-    """Take back what Hydra wrote before the task began, and nothing else."""
-    hydra = HydraConfig.get()
-    logging.shutdown()  # Windows removes nothing that is open
-    own = run_dir / str(hydra.output_subdir)
-    for name in ("config", "hydra", "overrides"):
-        (own / f"{name}.yaml").unlink(missing_ok=True)
-    (run_dir / f"{hydra.job.name}.log").unlink(missing_ok=True)
-    with suppress(OSError):  # not empty: somebody's files
-        own.rmdir()
 
 
 class RunFolder(Callback):

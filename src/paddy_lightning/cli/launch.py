@@ -6,6 +6,7 @@ ended.
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from paddy_lightning.atomic import write_json
 from paddy_lightning.cli.children import command_again, flags_again, knobs_again
+from paddy_lightning.cli.refused import keep_reason
 from paddy_lightning.config import TrainConfig
 from paddy_lightning.data.workers import num_cores
 from paddy_lightning.errors import TakenError
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 COMPLAINED = {1, 2}  # exit codes of a rank that has said why
+INTERRUPTED = 130
+ENDED_BY_US = {INTERRUPTED, -signal.SIGTERM}  # of those that are told to end when one fails
 
 
 def needs_ranks(config: TrainConfig) -> bool:
@@ -92,24 +96,30 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
         run_dir: The run folder.
 
     Returns:
-        Which rank failed and how; None where rank 0 has told it.
+        Its complaint, or which rank ended and how; None where rank 0 has told it.
 
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
     rank, failure = error.get_first_failure()
-    if failure.exitcode == 130:
+    if failure.exitcode == INTERRUPTED:
         raise KeyboardInterrupt
-    others = {n: one for n, one in error.failures.items() if one.exitcode not in COMPLAINED}
-    if rank not in others and others and lacks_reason(run_dir):  # in the same second
-        rank, failure = next(iter(others.items()))
+    failed = {n: one for n, one in error.failures.items() if one.exitcode not in ENDED_BY_US}
+    died = {n for n, one in failed.items() if one.exitcode not in COMPLAINED}
+    if rank not in died and lacks_reason(run_dir):  # another has ended in the same second
+        rank = min(died or failed.keys() - {0} or {rank})
+        failure = error.failures[rank]
     exit_codes = {failure.exitcode, error.failures[0].exitcode if 0 in error.failures else None}
     if exit_codes <= COMPLAINED and not lacks_reason(run_dir):
         return None
-    for complaint in said.glob(f"*/*/{rank}/stderr.log"):
-        print(complaint.read_text("utf-8", errors="replace"), file=sys.stderr, end="")
+    complaints = [
+        path.read_text("utf-8", "replace") for path in said.glob(f"*/*/{rank}/stderr.log")
+    ]
+    print(*complaints, sep="", end="", file=sys.stderr)
     if failure.exitcode in COMPLAINED:
-        return f"rank {rank} failed"
+        lines = "".join(complaints).splitlines()
+        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return told[-1] if told else f"rank {rank} failed"
     ended = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
     print(f"error: rank {rank} was ended by {ended}", file=sys.stderr)
     return f"rank {rank} was ended by {ended}"
@@ -118,6 +128,8 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
 def tell_failure(run_dir: Path, reason: str) -> None:
     """Write down what the first rank could not, or took for something else: another's failure.
 
+    Of a run that never began, as of any that is refused.
+
     Raises:
         TakenError: Another process trains there, and these ranks were refused.
     """
@@ -125,6 +137,8 @@ def tell_failure(run_dir: Path, reason: str) -> None:
         with locked(run_dir):
             summary = read_summary(run_dir) | {"status": "failed", "reason": reason}
             write_json(run_dir / "summary.json", summary)
+    elif not (run_dir / "config.yaml").exists():
+        keep_reason(False, run_dir, reason)
 
 
 def lacks_reason(run_dir: Path) -> bool:
