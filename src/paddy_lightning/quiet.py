@@ -1,7 +1,7 @@
 """What is said: our own lines, and of the libraries below the warnings, but no small talk.
 
-Whatever a call changes for that, or for its random numbers, in a process that is somebody else's,
-such as a notebook, is put back when it ends.
+Whatever a call changes for that, for its random numbers or its memory, in a process that is
+somebody else's, such as a notebook, is put back when it ends.
 """
 
 import logging
@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 
 from PIL.Image import DecompressionBombWarning
 
+from paddy_lightning.memory import memory_kept
 from paddy_lightning.ranks import rank
 
 TALKERS = ("pytorch_lightning", "lightning_fabric", "timm", "matplotlib")
@@ -34,7 +35,7 @@ SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # environment variables that Ligh
 @contextmanager
 def left_as_found() -> Iterator[None]:
     """Work as a guest: heard, without small talk, and all is as before at the end."""
-    with heard(), small_talk_left_out(), generators_kept():
+    with heard(), small_talk_left_out(), generators_kept(), memory_kept():
         yield
 
 

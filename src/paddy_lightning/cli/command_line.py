@@ -4,6 +4,7 @@ Hydra composes; this module answers ``--help`` at once, and turns a mistake into
 ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
 """
 
+import gc
 import os
 import shlex
 import signal
@@ -27,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paddy_lightning.cli.children import FULL_ERROR, OUR_FULL_ERROR, wants_tracebacks
-from paddy_lightning.cli.commands import COMMANDS
+from paddy_lightning.cli.commands import COMMANDS, Work
 from paddy_lightning.cli.help import CONF, help_text
 from paddy_lightning.cli.hydra_errors import explain
 from paddy_lightning.cli.refused import keep_reason, take_back
@@ -35,6 +36,7 @@ from paddy_lightning.cli.schemas import register_schemas, typed
 from paddy_lightning.cli.words import in_one, quote_value, read_words, value_of
 from paddy_lightning.errors import TakenError, UserError
 from paddy_lightning.faults import sentence_of
+from paddy_lightning.importing import importing
 from paddy_lightning.knob import read_path
 from paddy_lightning.ranks import COMMAND, rank, starter
 
@@ -104,14 +106,14 @@ def run_task(name: str, config: DictConfig) -> Any:
     return run_job(config, COMMANDS[name].task)
 
 
-def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
+def run_job(config: DictConfig, task: Callable[[Any, Path], Work]) -> Any:
     """Run a task with the typed config and the folder Hydra made for it.
 
     A refused run leaves nothing behind, unless its folder was asked for by name or is that of a
     run that goes on: then its ``summary.json`` says why, which is how a sweep learns it.
 
     Returns:
-        What the task returns.
+        What its work returns.
 
     Raises:
         SystemExit: 1 or 2 after an error, which has been told.
@@ -122,7 +124,10 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], object]) -> Any:
     kind: Any = OmegaConf.get_type(config)
     try:
         with small_talk_left_out():
-            return task(typed(config), run_dir)
+            with importing():
+                work = task(typed(config), run_dir)
+            gc.freeze()  # what was imported stays, and is not searched later
+            return work()
     except KeyboardInterrupt:
         take_back(run_dir)
         raise

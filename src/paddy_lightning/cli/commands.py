@@ -1,10 +1,12 @@
 """What each command of ``paddy`` is for, what it can be told, and what it does.
 
-Tasks import what they need when they run: ``--help`` and a mistake are answered at once.
+Tasks import what they need, and say what is to be done with it: ``--help`` and a mistake are
+answered at once.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,8 @@ from paddy_lightning.command_configs import (
 )
 from paddy_lightning.config import TrainConfig
 
+Work = Callable[[], object]
+
 
 class Command(NamedTuple):
     """One of the commands.
@@ -32,22 +36,22 @@ class Command(NamedTuple):
     Attributes:
         about: What it is for, in a line.
         kind: The config it takes; ``conf/`` has a file of its name.
-        task: What it does, with that config and the folder Hydra made for it.
+        task: Imports what it does with that config and the folder Hydra made for it.
     """
 
     about: str
     kind: type[Any]
-    task: Callable[[Any, Path], object]
+    task: Callable[[Any, Path], Work]
 
 
-def download(config: DownloadConfig, run_dir: Path) -> None:
+def download(config: DownloadConfig, run_dir: Path) -> Work:
     """Download, unpack and check, unless that is done."""
     from paddy_lightning.kaggle.download import run_download
 
-    run_download(config)
+    return partial(run_download, config)
 
 
-def survey(config: SurveyConfig, run_dir: Path) -> None:
+def survey(config: SurveyConfig, run_dir: Path) -> Work:
     """Check every file, or show the pipeline at work."""
     if config.show:
         from paddy_lightning.training.check import check
@@ -55,14 +59,13 @@ def survey(config: SurveyConfig, run_dir: Path) -> None:
         check(config)
         from paddy_lightning.insight.show import run_show
 
-        run_show(config, run_dir)
-    else:
-        from paddy_lightning.insight.survey import run_survey
+        return partial(run_show, config, run_dir)
+    from paddy_lightning.insight.survey import run_survey
 
-        run_survey(config, run_dir)
+    return partial(run_survey, config, run_dir)
 
 
-def probe(config: ProbeConfig, run_dir: Path) -> None:
+def probe(config: ProbeConfig, run_dir: Path) -> Work:
     """Check every candidate, then compare their frozen features, and keep a head for each."""
     from paddy_lightning.training.check import check
 
@@ -70,20 +73,20 @@ def probe(config: ProbeConfig, run_dir: Path) -> None:
         check(candidate)
     from paddy_lightning.training.probe import run_probe
 
-    run_probe(config, run_dir)
+    return partial(run_probe, config, run_dir)
 
 
-def find_lr(config: TrainConfig, run_dir: Path) -> None:
+def find_lr(config: TrainConfig, run_dir: Path) -> Work:
     """Search, and print the four rates."""
     from paddy_lightning.training.check import check
 
     check(config)
     from paddy_lightning.training.train import find_lr
 
-    find_lr(config, run_dir)
+    return partial(find_lr, config, run_dir)
 
 
-def train(config: TrainConfig, run_dir: Path) -> None:
+def train(config: TrainConfig, run_dir: Path) -> Work:
     """Train here, or in a process a device."""
     from paddy_lightning.cli.launch import needs_ranks, run_ranks
     from paddy_lightning.runs.run_folder import whole_config
@@ -93,81 +96,80 @@ def train(config: TrainConfig, run_dir: Path) -> None:
     # A wrong value is told before the slow imports; a run that goes on has weights of its own.
     check(replace(whole, weights="none") if config.resume else whole)
     if needs_ranks(whole):
-        run_ranks(whole, run_dir)
-        return
+        return partial(run_ranks, whole, run_dir)
     from paddy_lightning.training.train import train
 
-    train(config, run_dir)
+    return partial(train, config, run_dir)
 
 
-def interpret(config: InterpretConfig, run_dir: Path) -> None:
+def interpret(config: InterpretConfig, run_dir: Path) -> Work:
     """Write tables and figures into the run folder, and print the card."""
     from paddy_lightning.insight.interpret import run_interpret
 
-    run_interpret(config)
+    return partial(run_interpret, config)
 
 
-def compare(config: CompareConfig, run_dir: Path) -> None:
+def compare(config: CompareConfig, run_dir: Path) -> Work:
     """Write the comparison, and print it."""
     from paddy_lightning.insight.comparison_page import run_compare
 
-    run_compare(config, run_dir)
+    return partial(run_compare, config, run_dir)
 
 
-def labels(config: LabelsConfig, run_dir: Path) -> None:
+def labels(config: LabelsConfig, run_dir: Path) -> Work:
     """Write the table and the page, and print what is suspected first."""
     from paddy_lightning.insight.labels_page import run_labels
 
-    run_labels(config, run_dir)
+    return partial(run_labels, config, run_dir)
 
 
-def soup(config: SoupConfig, run_dir: Path) -> None:
+def soup(config: SoupConfig, run_dir: Path) -> Work:
     """Average weights as long as it helps."""
     from paddy_lightning.training.soup import run_soup
 
-    run_soup(config, run_dir)
+    return partial(run_soup, config, run_dir)
 
 
-def predict(config: PredictConfig, run_dir: Path) -> None:
+def predict(config: PredictConfig, run_dir: Path) -> Work:
     """Predict, and write beside the checkpoint unless ``output=`` says otherwise."""
     from paddy_lightning.prediction.predict import run_predict
 
-    run_predict(config)
+    return partial(run_predict, config)
 
 
-def export(config: ExportConfig, run_dir: Path) -> None:
+def export(config: ExportConfig, run_dir: Path) -> Work:
     """Write the ONNX file into the run folder, once it has said what the checkpoint says."""
     from paddy_lightning.export.export import run_export
 
-    run_export(config)
+    return partial(run_export, config)
 
 
-def page(config: PageConfig, run_dir: Path) -> None:
+def page(config: PageConfig, run_dir: Path) -> Work:
     """Write the folder into the run folder, and serve it if asked to."""
     from paddy_lightning.page.page import run_page
 
-    run_page(config)
+    return partial(run_page, config)
 
 
-def submit(config: SubmitConfig, run_dir: Path) -> None:
+def submit(config: SubmitConfig, run_dir: Path) -> Work:
     """Check, ask, send, and write the score into the run."""
     from paddy_lightning.kaggle.submit import run_submit
 
-    run_submit(config)
+    return partial(run_submit, config)
 
 
-def bundle(config: BundleConfig, run_dir: Path) -> None:
+def bundle(config: BundleConfig, run_dir: Path) -> Work:
     """Write the folder beside the run unless ``output=`` says otherwise."""
     from paddy_lightning.kaggle.bundle import run_bundle
 
-    run_bundle(config)
+    return partial(run_bundle, config)
 
 
-def push(config: PushConfig, run_dir: Path) -> None:
+def push(config: PushConfig, run_dir: Path) -> Work:
     """Upload the data set, and have Kaggle run the notebook."""
     from paddy_lightning.kaggle.push import run_push
 
-    run_push(config)
+    return partial(run_push, config)
 
 
 COMMANDS = {  # in the order of a day

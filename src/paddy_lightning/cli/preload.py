@@ -9,6 +9,8 @@ import os
 import signal
 from importlib import import_module
 
+from paddy_lightning.importing import importing
+
 SLOW = (
     *("torch", "timm", "pytorch_lightning", "pandas", "torch.utils.tensorboard"),
     *("matplotlib.backends.backend_agg", "captum.attr"),
@@ -24,9 +26,10 @@ def leave() -> None:
 
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep; each job has its own way
-for name in SLOW:
-    if os.getppid() != SWEEP:  # it was refused
-        os._exit(0)
-    import_module(name)
+with importing():
+    for name in SLOW:
+        if os.getppid() != SWEEP:  # it was refused
+            os._exit(0)
+        import_module(name)
 gc.freeze()  # or every job would copy all of it at its first collection
 atexit.register(leave)

@@ -14,6 +14,7 @@ from paddy_lightning.command_configs import PredictConfig
 from paddy_lightning.config import check_counts
 from paddy_lightning.csv_tables import write_table
 from paddy_lightning.errors import UserError
+from paddy_lightning.importing import importing
 from paddy_lightning.knob import read_enum, read_path
 from paddy_lightning.prediction.confidence import (
     Confidence,
@@ -169,7 +170,8 @@ def _opened(run: Path, how: How) -> Member:
         from paddy_lightning.prediction.by_export import from_export
 
         return from_export(run, how)
-    from paddy_lightning.prediction.by_checkpoint import from_checkpoint
+    with importing():
+        from paddy_lightning.prediction.by_checkpoint import from_checkpoint
 
     return from_checkpoint(run, how)
 
