@@ -85,7 +85,8 @@ class TrainConfig:
     )
     bad_images: BadImages = knob(BadImages.refuse, "what to do about files that cannot be read")
     precision: str = knob(
-        "16-mixed", "16-mixed, bf16-mixed, or 16-, bf16-, 32- or 64-true; mixed: GPUs only"
+        "16-mixed",
+        "16-mixed, bf16-mixed, or 16-, bf16-, 32- or 64-true; mixed: GPUs, bf16 also CPUs with AMX",
     )
     tta: bool = knob(False, "also report the error with test-time augmentation")
     num_workers: int | None = knob(

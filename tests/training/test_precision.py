@@ -73,4 +73,7 @@ def test_mixed_precision_is_for_the_device_that_trains(monkeypatch: pytest.Monke
     assert usable_precision("16-mixed") == "16-mixed"
     assert usable_precision("16-mixed", "cpu") == "32-true"
     assert usable_precision("bf16-true", "cpu") == "bf16-true"
+    for has_amx, told in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_amx: has)
+        assert usable_precision("bf16-mixed", "cpu") == told
     assert set(KINDS) < set(PRECISIONS)

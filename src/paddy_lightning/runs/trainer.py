@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ANY_DEVICE: Mapping[str, Any] = {"devices": 1}
+BF16_MIXED = "bf16-mixed"
 
 
 def lightning_trainer(**arguments: Any) -> "Trainer":
@@ -89,12 +90,20 @@ def device_of(accelerator: str = "auto", devices: int | str | Sequence[int] = 1)
 
 
 def usable_precision(precision: str, accelerator: str | None = None, notice: bool = False) -> str:
-    """As asked, but 32-true where mixed precision is no gain, or, as on Apple's GPUs, unproven."""
+    """As asked, but 32-true where mixed precision is no gain, or, as on Apple's GPUs, unproven.
+
+    Of CPUs those gain by bf16-mixed that multiply matrices of it (Intel's AMX), if the body is not
+    one of depthwise convolutions: a ``resnet26d`` trains nearly twice as fast.
+    """
     import torch
 
     on_gpu = torch.cuda.is_available() and accelerator != "cpu"
     if on_gpu or not precision.endswith("-mixed"):
         return precision
+    has_bf16 = torch.cpu._is_amx_tile_supported()
+    if has_bf16 and precision == BF16_MIXED:
+        return precision
     if notice:
-        log.info("precision: 32-true (%s is no gain on this machine)", precision)
+        hint = f"; {BF16_MIXED} may be one" if has_bf16 else ""
+        log.info("precision: 32-true (%s is no gain on this machine%s)", precision, hint)
     return "32-true"
