@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-KEEP = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: 2**31 - 1}  # bytes; the last is the largest there is
+KEEP = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: -1}  # bytes; -1: never
 # Where glibc's own adjusting ends in a process that frees large tensors; it is off once it is told.
 GIVE_BACK = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 _depth = 0  # of calls within calls
