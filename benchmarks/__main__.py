@@ -26,7 +26,6 @@ from benchmarks.sweep import decodes
 from benchmarks.whole_commands import commands
 from paddy_lightning.data.cache import Cache
 from paddy_lightning.data.presize import Presize, open_presized
-from paddy_lightning.memory import memory_kept
 
 RUN_EPOCHS = 2
 TTA_PICTURES = 64
@@ -75,11 +74,6 @@ def epochs() -> Iterator[Pair]:
         trains = [
             Other(f"training epoch, {over}", theirs.train, train),
             Other(f"training epoch, {over} (fastai with channels_last)", last.train, 1.0),
-            Other(
-                f"training epoch, {over} (fastai with channels_last, and its memory kept)",
-                memory_kept()(last.train),
-                1.0,
-            ),
         ]
         validates = [Other(f"validation, {over}", theirs.validate, validate)]
         if arch == "tf_efficientnet_lite0":

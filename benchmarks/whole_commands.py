@@ -26,7 +26,7 @@ PHOTOS: Mapping[str, Any] = {
 }
 # What paddy does by itself, as a user of fastai can do it: see paddy_lightning/memory.py.
 KEPT = {
-    "MALLOC_MMAP_THRESHOLD_": str(memory.KEEP[memory.MMAP_THRESHOLD]),
+    "MALLOC_MMAP_MAX_": str(memory.KEEP[memory.MMAP_MAX]),
     "MALLOC_TRIM_THRESHOLD_": str(memory.KEEP[memory.TRIM_THRESHOLD]),
 }
 SMALL = {**PHOTOS, "arch": "resnet10t", "presize": 128, "size": 64, "epochs": 1}

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-KEEP = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: -1}  # bytes; -1: never
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of mallopt(3)
+KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}  # all is of the heap, whose end is never given back
 # Where glibc's own adjusting ends in a process that frees large tensors; it is off once it is told.
-GIVE_BACK = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
+GIVE_BACK = {MMAP_MAX: 2**16, MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 _depth = 0  # of calls within calls
 
 
@@ -21,8 +21,8 @@ _depth = 0  # of calls within calls
 def memory_kept() -> Iterator[None]:
     """Keep what is freed until the end, and then give it back.
 
-    Nothing is done where another allocator is at work than glibc's, which is Linux's as a rule, or
-    where its user has set it up by environment variables (``MALLOC_*``, ``GLIBC_TUNABLES``).
+    Nothing is done without glibc, which is Linux's as a rule, or where its user has set it up by
+    environment variables (``MALLOC_*``, ``GLIBC_TUNABLES``).
     """
     global _depth
     libc = None if _depth else _glibc()
@@ -47,6 +47,6 @@ def _glibc() -> Any:
     return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
-def _tell(libc: Any, thresholds: dict[int, int]) -> None:
-    for name, size in thresholds.items():
-        libc.mallopt(name, size)
+def _tell(libc: Any, settings: dict[int, int]) -> None:
+    for name, value in settings.items():
+        libc.mallopt(name, value)

@@ -1,7 +1,7 @@
 """What is said: our own lines, and of the libraries below the warnings, but no small talk.
 
-Whatever a call changes for that, for its random numbers or its memory, in a process that is
-somebody else's, such as a notebook, is put back when it ends.
+Whatever a call changes for that, or for its random numbers, in a process that is somebody else's,
+such as a notebook, is put back when it ends, and its memory is given back.
 """
 
 import logging

@@ -301,6 +301,23 @@ def test_stopped_before_it_begins_it_leaves_nothing(stripes: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["modules"]
 
 
+def test_stopped_where_there_is_something_it_leaves_all(stripes: Path, tmp_path: Path) -> None:
+    """As when a folder is looked into again."""
+    run = tmp_path / "looked_at"
+    run.mkdir()
+    (run / "train.log").write_text("precious")
+    (run / "lr_find.csv").write_text("precious")
+    command = [*PADDY, "train", f"data.root={stripes}", *SMALL, f"hydra.run.dir={run}"]
+    variables = coming_late("alone", tmp_path / "modules")
+    told: dict[str, Any] = {"cwd": tmp_path, "env": os.environ | variables, "text": True}
+    with true_starts():
+        job: Any = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **told)
+    assert job.stdout.readline() == "late\n"
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert (run / "train.log").read_text() == "precious" and (run / ".hydra").is_dir()
+
+
 def test_a_file_that_breaks_while_training_is_named(stripes: Path, tmp_path: Path) -> None:
     data = shutil.copytree(stripes, tmp_path / "data")
     with long_run(data, tmp_path) as job:

@@ -332,6 +332,18 @@ def test_one_that_was_told_to_end_is_not_blamed(
     assert capsys.readouterr().err == "a warning\nerror: a.jpg: is broken\n"
 
 
+def test_of_three_the_one_that_knows_is_told(tmp_path: Path) -> None:
+    """Two have lost it, in the same second; a fourth was killed for not ending."""
+    write_json(tmp_path / "summary.json", {"status": "failed", "reason": PEER_ENDED})
+    for rank, told in ((1, PEER_ENDED), (2, "a.jpg: is broken")):
+        (tmp_path / f"ranks/attempt_0/{rank}").mkdir(parents=True)
+        (tmp_path / f"ranks/attempt_0/{rank}/stderr.log").write_text(f"error: {told}\n")
+    codes = {0: 1, 1: 1, 2: 1, 3: -signal.SIGKILL}
+    failures = {n: ProcessFailure(n, n + 1, code, "") for n, code in codes.items()}
+    failures[3].timestamp += 30
+    assert tell(ChildFailedError("train", failures), tmp_path, tmp_path) == "a.jpg: is broken"
+
+
 def ranks_of(job: Job) -> list[int]:
     """The processes of a job's ranks, which have a session each, in their order."""
     return [pid for pid, parent, session in running() if (parent, session) == (job.pid, pid)]

@@ -31,7 +31,7 @@ from paddy_lightning.cli.children import FULL_ERROR, OUR_FULL_ERROR, wants_trace
 from paddy_lightning.cli.commands import COMMANDS, Work
 from paddy_lightning.cli.help import CONF, help_text
 from paddy_lightning.cli.hydra_errors import explain
-from paddy_lightning.cli.refused import keep_reason, take_back
+from paddy_lightning.cli.refused import keep_reason, leave_nothing
 from paddy_lightning.cli.schemas import register_schemas, typed
 from paddy_lightning.cli.words import in_one, quote_value, read_words, value_of
 from paddy_lightning.errors import TakenError, UserError
@@ -126,10 +126,11 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], Work]) -> Any:
         with small_talk_left_out():
             with importing():
                 work = task(typed(config), run_dir)
-            gc.freeze()  # what was imported stays, and is not searched later
+            if not gc.get_freeze_count():
+                gc.freeze()  # what was imported stays, and is not searched later
             return work()
     except KeyboardInterrupt:
-        take_back(run_dir)
+        leave_nothing(run_dir)
         raise
     except Exception as error:
         if starter():  # which ends all when one fails; what is wrong is told to the end

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +27,11 @@ from paddy_lightning.runs.summary import read_summary
 from paddy_lightning.training.check import num_devices
 
 if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 COMPLAINED = {1, 2}  # exit codes of a rank that has said why
 INTERRUPTED = 130
+SOON = 5  # seconds; torch kills those that do not end when they are told to after 30
 ENDED_BY_US = {INTERRUPTED, -signal.SIGTERM}  # of those that are told to end when one fails
 
 
@@ -104,25 +106,44 @@ def tell(error: "ChildFailedError", said: Path, run_dir: Path) -> str | None:
     rank, failure = error.get_first_failure()
     if failure.exitcode == INTERRUPTED:
         raise KeyboardInterrupt
-    failed = {n: one for n, one in error.failures.items() if one.exitcode not in ENDED_BY_US}
-    died = {n for n, one in failed.items() if one.exitcode not in COMPLAINED}
-    if rank not in died and lacks_reason(run_dir):  # another has ended in the same second
-        rank = min(died or failed.keys() - {0} or {rank})
+    if lacks_reason(run_dir):
+        rank = to_blame(error.failures, rank, said)
         failure = error.failures[rank]
     exit_codes = {failure.exitcode, error.failures[0].exitcode if 0 in error.failures else None}
     if exit_codes <= COMPLAINED and not lacks_reason(run_dir):
         return None
-    complaints = [
-        path.read_text("utf-8", "replace") for path in said.glob(f"*/*/{rank}/stderr.log")
-    ]
-    print(*complaints, sep="", end="", file=sys.stderr)
+    print(complaint := complaint_of(rank, said), end="", file=sys.stderr)
     if failure.exitcode in COMPLAINED:
-        lines = "".join(complaints).splitlines()
+        lines = complaint.splitlines()
         told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return told[-1] if told else f"rank {rank} failed"
     ended = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
     print(f"error: rank {rank} was ended by {ended}", file=sys.stderr)
     return f"rank {rank} was ended by {ended}"
+
+
+def to_blame(failures: Mapping[int, "ProcessFailure"], first: int, said: Path) -> int:
+    """Which rank has failed by itself, where rank 0 does not know.
+
+    The others lose their connection to it, often in the same second, or are told to end.
+
+    Args:
+        failures: By rank.
+        first: The rank that torch's launcher has seen first.
+        said: As for ``tell``.
+    """
+    soon = failures[first].timestamp + SOON
+    alone = {n: one.exitcode for n, one in failures.items() if one.timestamp <= soon}
+    alone = {n: code for n, code in alone.items() if code not in ENDED_BY_US}
+    died = [n for n, code in alone.items() if code not in COMPLAINED]
+    know = [n for n in alone if n and PEER_ENDED not in complaint_of(n, said)]
+    return first if first in {*died, *know} else next(iter([*died, *know]), first)
+
+
+def complaint_of(rank: int, said: Path) -> str:
+    """What another rank than the first has put on its stderr."""
+    found = said.glob(f"*/*/{rank}/stderr.log")
+    return "".join(path.read_text("utf-8", errors="replace") for path in found)
 
 
 def tell_failure(run_dir: Path, reason: str) -> None:
@@ -133,12 +154,13 @@ def tell_failure(run_dir: Path, reason: str) -> None:
     Raises:
         TakenError: Another process trains there, and these ranks were refused.
     """
-    if read_summary(run_dir).get("status") in ("running", "interrupted", "failed"):
-        with locked(run_dir):
-            summary = read_summary(run_dir) | {"status": "failed", "reason": reason}
-            write_json(run_dir / "summary.json", summary)
-    elif not (run_dir / "config.yaml").exists():
-        keep_reason(False, run_dir, reason)
+    with locked(run_dir):
+        summary = read_summary(run_dir)
+        if summary.get("status") in ("running", "interrupted", "failed"):
+            failed = {"status": "failed", "reason": reason}
+            write_json(run_dir / "summary.json", summary | failed)
+        elif not (run_dir / "config.yaml").exists():
+            keep_reason(False, run_dir, reason)
 
 
 def lacks_reason(run_dir: Path) -> bool:

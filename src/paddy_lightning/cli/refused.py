@@ -37,11 +37,17 @@ def keep_reason(resume: bool, run_dir: Path, reason: str) -> None:
             take_back(run_dir)
 
 
-def take_back(run_dir: Path) -> None:
-    """Remove what Hydra wrote for a run before the task began, and nothing else."""
+def leave_nothing(run_dir: Path) -> None:
+    """Take Hydra's files back where a command was stopped before there was anything else."""
     hydra = HydraConfig.get()
-    if not hydra.output_subdir or (run_dir / "summary.json").exists():
-        return
+    hydras = {str(hydra.output_subdir), f"{hydra.job.name}.log"}
+    if hydra.output_subdir and {path.name for path in run_dir.iterdir()} <= hydras:
+        take_back(run_dir)
+
+
+def take_back(run_dir: Path) -> None:
+    """Remove what Hydra wrote for a run before the task began, and its log."""
+    hydra = HydraConfig.get()
     logging.shutdown()  # Windows removes nothing that is open
     own = run_dir / str(hydra.output_subdir)
     for name in ("config", "hydra", "overrides"):

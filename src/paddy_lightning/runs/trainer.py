@@ -100,7 +100,7 @@ def usable_precision(precision: str, accelerator: str | None = None, notice: boo
     on_gpu = torch.cuda.is_available() and accelerator != "cpu"
     if on_gpu or not precision.endswith("-mixed"):
         return precision
-    has_bf16 = torch.cpu._is_amx_tile_supported()
+    has_bf16 = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
     if has_bf16 and precision == BF16_MIXED:
         return precision
     if notice:

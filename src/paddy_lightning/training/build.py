@@ -219,7 +219,7 @@ def make_trainer(
         "devices": 1,
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
-        "num_sanity_val_steps": 0,  # every picture was read before, and steps are ours
+        "num_sanity_val_steps": 0,  # every picture was read before
         **told,
         "max_epochs": config.epochs + config.freeze_epochs,
         "precision": usable_precision(config.precision, told.get("accelerator"), notice=True),

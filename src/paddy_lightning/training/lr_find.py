@@ -87,21 +87,25 @@ def search(
         loss grew to four times its best.
 
     Raises:
+        KeyboardInterrupt: It was interrupted.
         UserError: Fewer steps than any reading needs.
     """
     # The search has a bar of its own that cannot be turned off, and would fill a log file.
     bar = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
     with bar, tempfile.TemporaryDirectory() as folder:  # for a checkpoint that Lightning wants
         trainer = _trainer(arguments or {}, len(datamodule.train_dataloader()), precision, folder)
-        finder: Any = Tuner(trainer).lr_find(
-            module,
-            datamodule=datamodule,
-            min_lr=MIN_LR,
-            max_lr=MAX_LR,
-            num_training=NUM_TRAINING,
-            early_stop_threshold=DIVERGED,
-            update_attr=False,
-        )
+        try:
+            finder: Any = Tuner(trainer).lr_find(
+                module,
+                datamodule=datamodule,
+                min_lr=MIN_LR,
+                max_lr=MAX_LR,
+                num_training=NUM_TRAINING,
+                early_stop_threshold=DIVERGED,
+                update_attr=False,
+            )
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     curve = pd.DataFrame({"lr": finder.results["lr"], "loss": finder.results["loss"]})
     curve["loss"] *= trainer.accumulate_grad_batches  # by which Lightning has divided it
     if len(readable(curve)) < 3:
