@@ -335,9 +335,9 @@ def test_one_that_was_told_to_end_is_not_blamed(
 def test_of_three_the_one_that_knows_is_told(tmp_path: Path) -> None:
     """Two have lost it, in the same second; a fourth was killed for not ending."""
     write_json(tmp_path / "summary.json", {"status": "failed", "reason": PEER_ENDED})
-    for rank, told in ((1, PEER_ENDED), (2, "a.jpg: is broken")):
-        (tmp_path / f"ranks/attempt_0/{rank}").mkdir(parents=True)
-        (tmp_path / f"ranks/attempt_0/{rank}/stderr.log").write_text(f"error: {told}\n")
+    for number, told in ((1, PEER_ENDED), (2, "a.jpg: is broken")):
+        (tmp_path / f"ranks/attempt_0/{number}").mkdir(parents=True)
+        (tmp_path / f"ranks/attempt_0/{number}/stderr.log").write_text(f"error: {told}\n")
     codes = {0: 1, 1: 1, 2: 1, 3: -signal.SIGKILL}
     failures = {n: ProcessFailure(n, n + 1, code, "") for n, code in codes.items()}
     failures[3].timestamp += 30
