@@ -1,6 +1,7 @@
 """Presized pictures are kept rightly: after kills and changes, side by side, and on full disks."""
 
 import errno
+import itertools
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -24,6 +26,7 @@ from small import small
 from paddy_lightning.choices import Resize
 from paddy_lightning.data.cache import Cache, default_place
 from paddy_lightning.data.listing import list_images
+from paddy_lightning.data.pixels import Writer
 from paddy_lightning.data.presize import Presize, open_whole
 from paddy_lightning.data.room import locked
 from paddy_lightning.errors import UserError
@@ -299,17 +302,32 @@ def test_pixels_are_on_the_disk_before_the_index_names_them(
 
 
 def test_jobs_side_by_side_keep_to_the_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three that could each fill most of it alone."""
+    """Three that could each fill most of it alone; they wait for each other in the midst of it."""
     monkeypatch.setattr("paddy_lightning.data.room.STEP", 4 * PICTURE)
     limit, most = 100 * PICTURE, 0
+    (meeting := root.parent / "meeting").mkdir()
+    keep, calls = Writer.keep, itertools.count()
+
+    def keep_together(*told: Any) -> Any:
+        if next(calls) == 24:  # of 60
+            (meeting / str(os.getpid())).touch()
+            deadline = time.monotonic() + 60
+            while not (meeting / "seen").exists() and time.monotonic() < deadline:
+                time.sleep(0.001)
+        return keep(*told)
+
+    monkeypatch.setattr(Writer, "keep", keep_together)
     ways = [Presize((48, 40), resize) for resize in (Resize.squish, Resize.pad)]
     with ProcessPoolExecutor(3) as pool:
         jobs = [pool.submit(_fill_as, root, way, limit) for way in [*ways, Presize((40, 48))]]
         while not all(job.done() for job in jobs):
             # Or one could be cleared, and another take its room, between two looks.
             with suppress(OSError), locked(root.parent / "cache"):
+                all_there = len(list(meeting.iterdir())) >= len(jobs)
                 sizes = [path.stat().st_size for path in root.parent.glob("cache/*/*.pixels")]
                 most = max(most, sum(sizes))
+                if all_there:
+                    (meeting / "seen").touch()
             time.sleep(0.002)
     assert [job.exception() for job in jobs] == [None] * 3
     assert 60 * PICTURE < most <= limit  # more than one of them would take alone
