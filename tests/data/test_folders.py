@@ -230,8 +230,9 @@ LINKS = st.tuples(st.lists(FOLDERS, max_size=3), st.sampled_from([".", "..", "..
 def test_any_layout_is_a_table_or_a_sentence(
     files: list[tuple[list[str], str]], links: list[tuple[list[str], str]]
 ) -> None:
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
+    with TemporaryDirectory() as place_of_it:
+        root = Path(folder := f"{place_of_it}/a/b")  # links lead two folders up
+        root.mkdir(parents=True)
         for steps, name in files:
             root.joinpath(*steps).mkdir(parents=True, exist_ok=True)
             root.joinpath(*steps, name).touch()
