@@ -17,9 +17,9 @@ from paddy_lightning.data.augment import (
     lighting,
     perspective,
     rotate,
-    warp,
     zoom,
 )
+from paddy_lightning.data.warp import warp
 from paddy_lightning.errors import UserError
 
 SIDES = st.integers(8, 60)
@@ -46,6 +46,15 @@ def test_the_identity_is_interpolate(height: int, width: int, out_h: int, out_w:
     small = F.avg_pool2d(images.permute(0, 3, 1, 2).double(), block)
     theirs = F.interpolate(small, (out_h, out_w), mode="bilinear", align_corners=False)
     assert (ours - theirs).abs().max() < 255 * 1e-5
+
+
+@given(SIDES, SIDES, st.integers(1, 13), st.integers(1, 13))
+def test_bytes_are_averaged_as_floats_are(
+    height: int, width: int, block_y: int, block_x: int
+) -> None:
+    images = 255 - pictures(1, height * block_y, width * block_x) // 8  # sums are large
+    size, same = (height, width), torch.eye(3)[None]
+    assert torch.equal(warp(images, same, size), warp(images.float(), same, size))
 
 
 @given(st.integers(0, 2**31), SIDES, SIDES, SIDES, SIDES)

@@ -1,3 +1,4 @@
+import copy
 import json
 import tomllib
 from email.message import Message
@@ -9,7 +10,8 @@ import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.profiler import profile
 
 from paddy_lightning.errors import UserError
 from paddy_lightning.network import weights
@@ -45,6 +47,33 @@ def test_decay_and_freezing_are_fastais_parameter_by_parameter(golden: Path, arc
     assert training == set(rules["trained_while_frozen"])
     set_frozen(model.body, False)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("arch", ["tf_efficientnet_lite0", "mobilenetv3_small_050"])
+def test_activations_copy_nothing_in_training_and_nothing_changes(arch: str) -> None:
+    """In place, torch copies their input first: no number is another one without."""
+    model = build_model(arch, 4, "none", (32, 32), drop_rate=0)
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def copies_and_gradients() -> tuple[int, list[Tensor]]:
+        model.zero_grad()
+        with profile() as seen:
+            loss = model(pictures).square().sum()
+        loss.backward()
+        count = sum(event.count for event in seen.key_averages() if event.key == "aten::clone")
+        return count, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    copies, gradients = copies_and_gradients()
+    model.load_state_dict(state)
+    for activation in model.in_place:
+        activation.inplace = True
+    more, same = copies_and_gradients()
+    assert copies == 0 and more > 10
+    assert all(map(torch.equal, gradients, same)) and gradients
+    assert all(part.inplace for part in model.eval().in_place)
+    assert not any(part.inplace for part in copy.deepcopy(model).train().in_place)
+    assert all(part.inplace for part in model.in_place)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -66,6 +66,7 @@ def run_command(name: str, words: list[str]) -> None:
         if isinstance(stream, TextIOWrapper):  # a name may hold what a terminal cannot show
             with suppress(OSError):  # a pipe that was put where a file was open
                 stream.reconfigure(errors="backslashreplace")
+    gc.disable()  # until there is work: see run_task
     register_schemas()
     os.environ.setdefault(COMMAND, typed_command())
     os.environ.setdefault(OUR_FULL_ERROR, os.environ.get(FULL_ERROR, "0"))
@@ -85,6 +86,7 @@ def run_command(name: str, words: list[str]) -> None:
         print(f"error: {told_by_machine or explain(error, kind)}", file=sys.stderr)
         sys.exit(1 if told_by_machine or isinstance(error, UserError) else 2)
     finally:
+        gc.enable()
         RunFolder.remove_empty()
 
 
@@ -99,6 +101,9 @@ def typed_command() -> str:
 
 def run_task(name: str, config: DictConfig) -> Any:
     """A command's task here; or, for a job of a sweep, in a process of its own."""
+    if not gc.get_freeze_count():
+        gc.freeze()  # what was imported stays, and is not searched later
+    gc.enable()
     if name == "train" and HydraConfig.get().mode is RunMode.MULTIRUN:
         from paddy_lightning.cli.sweep import run_as_process  # brings pandas
 
@@ -126,8 +131,6 @@ def run_job(config: DictConfig, task: Callable[[Any, Path], Work]) -> Any:
         with small_talk_left_out():
             with importing():
                 work = task(typed(config), run_dir)
-            if not gc.get_freeze_count():
-                gc.freeze()  # what was imported stays, and is not searched later
             return work()
     except KeyboardInterrupt:
         leave_nothing(run_dir)

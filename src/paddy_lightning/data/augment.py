@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from paddy_lightning.data.random_numbers import uniform
+from paddy_lightning.data.warp import warp
 from paddy_lightning.errors import UserError
 
 MAX_ROTATE = 10.0  # degrees
@@ -25,8 +25,6 @@ MAX_WARP = 0.2
 MAX_LIGHTING = 0.2
 P_AFFINE = 0.75
 P_LIGHTING = 0.75
-CPU_AT_ONCE = 4  # pictures that stay in a processor's cache from byte to result
-UNBLURRED = 0.75  # share of the area from which on a crop is as sharp as the whole picture
 CROP_RATIO = 4 / 3  # a crop's aspect changes by 3/4 to 4/3
 CROP_TRIES = 10  # a drawn box may not fit; after ten the whole picture is kept
 
@@ -121,66 +119,6 @@ class Augment:
         factor = contrast[:, None] / (255 * self.std)
         offset = (0.5 * (1 - contrast[:, None]) + brightness[:, None] - self.mean) / self.std
         return torch.addcmul(offset[:, :, None, None], pictures, factor[:, :, None, None])
-
-
-def warp(images: Tensor, matrices: Tensor, size: tuple[int, int], min_scale: float = 1.0) -> Tensor:
-    """Sample every picture once, bilinearly, onto the output grid; reflect outside of it.
-
-    Shrinking by 2 or more averages whole blocks of pixels first, or it would alias. Of small crops
-    that would make a blur: there, blocks are smaller, and the output is sampled more finely and
-    then averaged.
-
-    Args:
-        images: uint8 or float [B, H, W, 3].
-        matrices: float32 [B, 3, 3], output point -> input point, both in [-1, 1].
-        size: ``(height, width)`` of the output.
-        min_scale: The smallest share of the area that a matrix may show.
-
-    Returns:
-        float32 [B, 3, height, width] in the unit of the input.
-    """
-    some = CPU_AT_ONCE if images.device.type == "cpu" else len(images)
-    pieces = zip(images.split(some), matrices.split(some), strict=True)
-    return torch.cat([_warp(*piece, size, min_scale) for piece in pieces])
-
-
-def _warp(images: Tensor, matrices: Tensor, size: tuple[int, int], min_scale: float) -> Tensor:
-    (in_height, in_width), (out_height, out_width) = images.shape[1:3], size
-    block_y, finer_y = _block(in_height, out_height, min_scale)
-    block_x, finer_x = _block(in_width, out_width, min_scale)
-    pictures = _shrink(images.permute(0, 3, 1, 2).float(), (block_y, block_x))
-    # The last row or column of blocks may reach over the edge: the shrunk picture then spans more.
-    span_y = in_height / (block_y * pictures.shape[2])
-    span_x = in_width / (block_x * pictures.shape[3])
-    y = _pixel_centres(out_height * finer_y, matrices)[:, None]
-    x = _pixel_centres(out_width * finer_x, matrices)
-    m = matrices[:, :, :, None, None]
-    depth = m[:, 2, 0] * x + (m[:, 2, 1] * y + m[:, 2, 2])
-    in_x = (m[:, 0, 0] * x + (m[:, 0, 1] * y + m[:, 0, 2])) / depth
-    in_y = (m[:, 1, 0] * x + (m[:, 1, 1] * y + m[:, 1, 2])) / depth
-    grid = torch.stack([(in_x + 1) * span_x - 1, (in_y + 1) * span_y - 1], dim=-1)
-    seen = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
-    return _shrink(seen, (finer_y, finer_x))
-
-
-def _block(source: int, size: int, min_scale: float) -> tuple[int, int]:
-    """Of one side: how many pixels are averaged to one, and then how many samples.
-
-    The smallest crop sets the block, so that it is not blurred; samples less than two blocks
-    apart leave nothing out of the largest.
-    """
-    closer = min(1.0, math.sqrt(min_scale / UNBLURRED))
-    block = max(1, int(source * closer / size))
-    return block, max(1, math.ceil(source / (2 * block * size)))
-
-
-def _shrink(pictures: Tensor, block: tuple[int, int]) -> Tensor:
-    """[b, 3, H, W] -> [b, 3, H / block, W / block], averaged."""
-    return F.avg_pool2d(pictures, block, ceil_mode=True) if block != (1, 1) else pictures
-
-
-def _pixel_centres(count: int, like: Tensor) -> Tensor:
-    return (torch.arange(count, device=like.device, dtype=like.dtype) * 2 + 1) / count - 1
 
 
 # The matrices. Each takes uniform numbers in [0, 1), float32 [B, n], and returns [B, 3, 3].

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from paddy_lightning.choices import Size
-from paddy_lightning.data.augment import warp
+from paddy_lightning.data.warp import warp
 from paddy_lightning.network.model import Network
 
 TINY = 1e-12  # for a map that is nowhere above 0

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 DPI = 120
 MAX_CLASSES = 40  # that a confusion matrix can show legibly
+PAGE, ACROSS = 10.5, 3  # inches, and panels, that top losses are wide
+TITLE, GAP = 0.5, 0.1  # inches above and between them
 NUMBERED = 20  # classes up to which its cells bear numbers
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches; no window, no global state."""
+def new_figure(width: float, height: float, laid_out: bool = True) -> "Figure":
+    """An empty figure, in inches; no window, no global state.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        laid_out: Whether room is found for all its labels, which takes as long as drawing them.
+    """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained" if laid_out else None)
 
 
 def save_figures(
@@ -108,9 +116,9 @@ def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> 
         value = numbers[row, column]
         colour = "white" if value > darkest / 2 else "black"
         size = 8 if len(values) <= 12 else 6
-        axes.text(
-            column, row, form.format(value), ha="center", va="center", color=colour, size=size
-        )
+        style = {"ha": "center", "va": "center", "color": colour, "size": size}
+        # Within its axes: the layout need not measure it.
+        axes.text(column, row, form.format(value), in_layout=False, **style)
 
 
 def reliability(ways: Mapping[str, pd.DataFrame]) -> "Figure":
@@ -155,12 +163,14 @@ def learning_curves(epochs: pd.DataFrame) -> "Figure":
 
 def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]) -> "Figure":
     """Each picture beside what the network looked at, with what it said and what was true."""
-    columns = 3
-    height, width = pictures[0][1].shape
-    figure = new_figure(
-        10.5, (10.5 / columns * height / (2 * width) + 0.75) * -(-len(rows) // columns)
-    )
-    grid = figure.subplots(-(-len(rows) // columns), columns, squeeze=False).ravel()
+    lines, (height, width) = -(-len(rows) // ACROSS), pictures[0][1].shape
+    panel = (PAGE / ACROSS - GAP) * height / (2 * width)
+    whole, gap = lines * (panel + TITLE) + GAP, GAP / PAGE / 2
+    figure = new_figure(PAGE, whole, laid_out=False)
+    places = {"left": gap, "right": 1 - gap, "bottom": GAP / whole, "top": 1 - TITLE / whole}
+    between = {"wspace": GAP / (PAGE / ACROSS - GAP), "hspace": TITLE / panel}
+    figure.subplots_adjust(**places, **between)
+    grid = figure.subplots(lines, ACROSS, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, row, (picture, heat) in zip(grid, rows.to_dict("records"), pictures, strict=False):

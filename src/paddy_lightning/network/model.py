@@ -5,16 +5,14 @@ class; freezing, discriminative rates and weight decay go by these two names.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import timm
 import torch
-from timm.layers import SelectAdaptivePool2d
-from timm.models import PretrainedCfg, get_deprecated_models, get_pretrained_cfg, is_model
 from torch import Tensor, nn
 
 from paddy_lightning.choices import Size
 from paddy_lightning.errors import UserError, nearest
+from paddy_lightning.importing import compiler_later
 from paddy_lightning.network.weights import (
     PACKAGED,
     WAYS_OUT,
@@ -26,8 +24,15 @@ from paddy_lightning.network.weights import (
     require_url,
 )
 
+with compiler_later():
+    import timm
+    from timm.layers import SelectAdaptivePool2d
+    from timm.models import PretrainedCfg, get_deprecated_models, get_pretrained_cfg, is_model
+
 HEAD_WIDTH = 512
 DROP_RATE = 0.5  # fastai's
+# In place they copy their input first, since its gradient needs it, and then change it.
+COPYING = (nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Mish, nn.SiLU)  # ReLU6 is a Hardtanh
 # Of timm's create_model: what other knobs say, and what could load a file that nobody named.
 OURS = {
     *("num_classes", "in_chans", "img_size", "pretrained", "pretrained_cfg", "checkpoint_path"),
@@ -57,6 +62,16 @@ class Network(nn.Module):
         width: int = body.head_hidden_size if self.pools_itself else body.num_features  # type: ignore[assignment]
         self.head = make_head(width, num_classes, not self.pools_itself, drop_rate)
         self.mean, self.std = [float(m) for m in config["mean"]], [float(s) for s in config["std"]]
+
+        self.in_place = [
+            part for part in self.modules() if isinstance(part, COPYING) and part.inplace
+        ]
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluating; activations work in place where that is the faster way."""
+        for activation in self.in_place:
+            activation.inplace = not mode
+        return super().train(mode)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """float [B, 3, height, width], normalised -> float [B, num_classes]."""
