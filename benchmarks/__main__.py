@@ -8,13 +8,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
 from benchmarks import fastai_side
+from benchmarks.apart import Apart
 from benchmarks.augmentation import augmentation
 from benchmarks.fastai_side import FastaiSide
 from benchmarks.machine import CORES, CUDA, machine
@@ -23,7 +26,7 @@ from benchmarks.paired import Other, Pair, in_turn
 from benchmarks.pictures import TRAIN, VALID, pictures
 from benchmarks.results import keep, write
 from benchmarks.sweep import decodes
-from benchmarks.whole_commands import commands
+from benchmarks.whole_commands import KEPT, commands
 from paddy_lightning.data.cache import Cache
 from paddy_lightning.data.presize import Presize, open_presized
 
@@ -67,25 +70,39 @@ def epochs() -> Iterator[Pair]:
         ("tf_efficientnet_lite0", 2.4, 4.0, 5.0),
         ("resnet26d", 2.1, 2.5, 3.0),
     ):
-        setting = (pictures(), arch, (480, 480), (128, 128))
-        theirs, ours = FastaiSide(*setting, num_workers=CORES), OurSide(*setting)
-        last = FastaiSide(*setting, num_workers=CORES, channels_last=True)
-        over = f"{arch}, squish 480 to 128"
-        trains = [
-            Other(f"training epoch, {over}", theirs.train, train),
-            Other(f"training epoch, {over} (fastai with channels_last)", last.train, 1.0),
-        ]
-        validates = [Other(f"validation, {over}", theirs.validate, validate)]
-        if arch == "tf_efficientnet_lite0":
-            alone = FastaiSide(*setting, num_workers=0)
+        setting, over = (pictures(), arch, (480, 480), (128, 128)), f"{arch}, squish 480 to 128"
+        with ExitStack() as running:
+            start = partial(_start, running, *setting)
+            ours, theirs = start(kind=OurSide), start(kind=FastaiSide, num_workers=CORES)
+            last = start(kind=FastaiSide, num_workers=CORES, channels_last=True)
+            kept = start(kind=FastaiSide, num_workers=CORES, channels_last=True, variables=KEPT)
+            alone = start(kind=FastaiSide, num_workers=0)
             with_0 = f"{over} (fastai with num_workers=0)"
-            trains.append(Other(f"training epoch, {with_0}", alone.train))
-            validates.append(Other(f"validation, {with_0}", alone.validate))
-        yield from in_turn(ours.train, trains, 3, TRAIN)
-        yield from in_turn(ours.validate, validates, 3, VALID)
-        way = Other(f"TTA of 4 and 1, {over}", partial(theirs.tta, TTA_PICTURES), tta)
-        yield from in_turn(partial(ours.tta, TTA_PICTURES), [way], 2, TTA_PICTURES)
-    yield from in_turn(ours.load, [Other("the loader alone, squish 480", theirs.load)], 3, TRAIN)
+            trains = {
+                over: (theirs, train),
+                with_0: (alone, None),
+                f"{over} (fastai with channels_last)": (last, 1.0),
+                f"{over} (fastai with channels_last, and its memory kept)": (kept, 1.0),
+            }
+            validates = {over: (theirs, validate), with_0: (alone, None)}
+            for what, method, ways, images in (
+                ("training epoch", "train", trains, TRAIN),
+                ("validation", "validate", validates, VALID),
+            ):
+                others = [
+                    Other(f"{what}, {name}", other.timed(method), target)
+                    for name, (other, target) in ways.items()
+                ]
+                yield from in_turn(ours.timed(method), others, 3, images)
+            way = Other(f"TTA of 4 and 1, {over}", theirs.timed("tta", TTA_PICTURES), tta)
+            yield from in_turn(ours.timed("tta", TTA_PICTURES), [way], 2, TTA_PICTURES)
+            if arch == "resnet26d":
+                load = Other("the loader alone, squish 480", theirs.timed("load"))
+                yield from in_turn(ours.timed("load"), [load], 3, TRAIN)
+
+
+def _start(running: ExitStack, *setting: Any, kind: type, **named: Any) -> Apart:
+    return running.enter_context(Apart(kind, *setting, **named))
 
 
 def overhead() -> Iterator[Pair]:
@@ -100,25 +117,28 @@ def overhead() -> Iterator[Pair]:
             ("convnext_small", (480, 360), (256, 192), 1.05),
         ]
     for arch, presize, size, target in settings:
-        with tempfile.TemporaryDirectory() as folder:
-            ours = OurSide(pictures(), arch, presize, size, cache=folder)
-            bare, batches = BareModel(arch, size), (TRAIN // 64, VALID // 64)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Apart(OurSide, pictures(), arch, presize, size, cache=folder) as ours,
+            Apart(BareModel, arch, size) as bare,
+        ):
+            batches = TRAIN // 64, VALID // 64
             over = f"{arch} {size[0]}x{size[1]}, against the bare model"
             steps = Other(
                 f"training steps with loading and augmentation, {over}",
-                partial(bare.train, batches[0]),
+                bare.timed("train", batches[0]),
                 target,
                 at_most=True,
             )
-            yield from in_turn(ours.train, [steps], 3, TRAIN)
+            yield from in_turn(ours.timed("train"), [steps], 3, TRAIN)
             run = Other(
                 f"a run of {RUN_EPOCHS} epochs with validation, logs, checkpoints and its last look"
                 f" inside, {over}",
-                partial(bare.run, RUN_EPOCHS, *batches),
+                bare.timed("run", RUN_EPOCHS, *batches),
                 1.5,
                 at_most=True,
             )
-            yield from in_turn(partial(ours.run, RUN_EPOCHS), [run], 2, RUN_EPOCHS * TRAIN)
+            yield from in_turn(ours.timed("run", RUN_EPOCHS), [run], 2, RUN_EPOCHS * TRAIN)
 
 
 def other() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The same work as this project does it, through its own modules and Lightning's Trainer."""
+"""The same work as this project does it, through its own modules and Lightning's Trainer.
+
+With the memory that tensors leave kept, as all of its functions do; the bare network has that, too.
+"""
 
 import logging
 import tempfile
@@ -92,10 +95,12 @@ class OurSide:
         self.module, self.datamodule = build(self.config, data, self.table, Classifier)
         self.folder = tempfile.TemporaryDirectory()
 
+    @memory_kept()
     def train(self) -> None:
         """An epoch over the training files, workers started anew."""
         self._trainer(limit_val_batches=0).fit(self.module, datamodule=self.datamodule)
 
+    @memory_kept()
     def steps(self) -> float:
         """Seconds of the steps of an epoch, with workers that an epoch before has started."""
         clock, config = _SecondEpoch(), replace(self.config, epochs=2)
@@ -118,10 +123,12 @@ class OurSide:
         with tempfile.TemporaryDirectory() as folder:
             train(replace(self.config, epochs=epochs, tta=False), Path(folder, "run"))
 
+    @memory_kept()
     def validate(self) -> None:
         """Over the validation files."""
         self._trainer().validate(self.module, datamodule=self.datamodule, verbose=False)
 
+    @memory_kept()
     def tta(self, count: int) -> None:
         """Four augmented views and the plain one, of some validation files."""
         shown = self.datamodule.shown()
@@ -136,9 +143,9 @@ class OurSide:
         """Seconds of such an epoch, with workers that an epoch before has started."""
         loader = self._loader()
         self._read(loader)
-        start = _now()
+        start = now()
         self._read(loader)
-        return _now() - start
+        return now() - start
 
     def _loader(self) -> DataLoader[Batch]:
         self.datamodule.trainer = self._trainer()
@@ -168,15 +175,15 @@ class _SecondEpoch(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
         if trainer.current_epoch == 1:
-            self.seconds = -_now()
+            self.seconds = -now()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
         if trainer.current_epoch == 1:
-            self.seconds += _now()
+            self.seconds += now()
 
 
-def _now() -> float:
+def now() -> float:
     """Seconds, when the device has done all it was told."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -208,13 +215,14 @@ class BareModel:
         self.pictures = pictures.contiguous(memory_format=torch.channels_last)
         self.labels = torch.randint(10, (64,), device=device)
 
-    @memory_kept()  # as in a run
+    @memory_kept()
     def run(self, epochs: int, steps: int, valid: int) -> None:
         """In every epoch, some steps and some batches to validate on."""
         for _ in range(epochs):
             self.train(steps)
             self.validate(valid)
 
+    @memory_kept()
     def validate(self, batches: int) -> None:
         """The forward pass alone."""
         self.model.eval()
@@ -223,6 +231,7 @@ class BareModel:
                 self.model(self.pictures)
         self.model.train()
 
+    @memory_kept()
     def train(self, steps: int) -> None:
         """Some steps."""
         for _ in range(steps):

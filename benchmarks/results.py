@@ -31,7 +31,8 @@ def write(table: pd.DataFrame, notes: Sequence[str], machine: str, minutes: floa
         machine: A sentence on what it was measured on.
         minutes: That it took.
     """
-    write_page(RESULTS, "make bench", table, notes, f"{machine} {minutes:.0f} minutes in all.")
+    told = f"{machine} {minutes:.0f} minutes in all; each side of an epoch or a run is a process."
+    write_page(RESULTS, "make bench", table, notes, told)
     before, _, rest = README.read_text().partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     rows = table[table["aim"] != ""].drop(columns="aim").to_markdown(index=False)
@@ -44,9 +45,9 @@ def write_page(
     """All of it to one page; the arguments are as above."""
     told = [
         "# Measured",
-        f"Made by `{command}`. All sides run in turn in one process on the same files, each round"
-        " another first; the ratio is other / this (this / other where it says against the bare"
-        " model), the median of the rounds and its spread. Pictures are drawn, 640x480 JPEG files.",
+        f"Made by `{command}`. All sides run in turn on the same files, each round another first;"
+        " the ratio is other / this (this / other where it says against the bare model), the"
+        " median of the rounds and its spread. Pictures are drawn, 640x480 JPEG files.",
         machine,
         table.to_markdown(index=False),
         *notes,

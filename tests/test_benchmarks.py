@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -27,6 +28,7 @@ from benchmarks import (
     whole_commands,
 )
 from benchmarks import pictures as drawn
+from benchmarks.apart import Apart
 from benchmarks.paired import Other, alone, in_turn
 from paddy_lightning.choices import DataConfig
 from paddy_lightning.config import TrainConfig
@@ -56,6 +58,13 @@ def test_a_way_may_have_a_clock_of_its_own_and_no_other() -> None:
         "spread": "",
         "aim": "",
     }
+
+
+def test_a_side_has_a_process_and_a_clock_of_its_own() -> None:
+    with Apart(threading.Event) as side:
+        assert side.timed("wait", 0.2)() >= 0.2 and side.timed("set")() >= 0
+        with pytest.raises(EOFError):  # it has told why
+            side.timed("nothing of that name")()
 
 
 def test_what_is_measured_on_a_gpu_runs(
@@ -164,7 +173,7 @@ def test_readme_gets_what_has_an_aim(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for _ in range(2):  # it can be written again
         results.write(pd.DataFrame(rows), ["a note"], "A machine.", 3)
     page, whole = Path("README.md").read_text(), results.RESULTS.read_text()
-    assert "A machine. 3 minutes in all." in whole and "straw man" in whole and "a note" in whole
+    assert "A machine. 3 minutes in all;" in whole and "straw man" in whole and "a note" in whole
     assert "| fast " in page and "straw man" not in page and "at least 1" not in page
     before, after = (ROOT / "README.md").read_text(), page
     for text in (before, after):

@@ -20,7 +20,7 @@ def importing() -> Iterator[None]:
         yield
     finally:
         if searched:
-            if gc.get_freeze_count():  # as run_job does: this process is ours
+            if gc.get_freeze_count():  # as run_task does: the process is ours
                 gc.freeze()
             gc.enable()
 
@@ -62,9 +62,9 @@ class _StandsIn(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
-def _ask(*device_type: str) -> bool:
+def _ask(device_type: str) -> bool:
     module, question = QUESTION
-    return getattr(import_module(module), question)(*device_type)
+    return getattr(import_module(module), question)(device_type)
 
 
 def _disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
