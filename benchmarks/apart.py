@@ -27,7 +27,8 @@ class Apart:
     ) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._line, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, kind, arguments, named))
+        told = multiprocessing.get_start_method(), kind, arguments, named
+        self._process = spawn.Process(target=_serve, args=(theirs, *told))
         with patch.dict(os.environ, variables or {}):
             self._process.start()
         theirs.close()
@@ -61,12 +62,16 @@ class Apart:
         self._process.join()
 
 
-def _serve(line: Connection, kind: type, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+def _serve(
+    line: Connection, method: str, kind: type, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    # Its workers are to start as they do by default, and not as it was started itself.
+    multiprocessing.set_start_method(method, force=True)
     with quiet(), suppress(EOFError):
         side = kind(*arguments, **named)
         line.send("ready")
         while True:
-            method, told = line.recv()
+            name, told = line.recv()
             start = now()
-            getattr(side, method)(*told)
+            getattr(side, name)(*told)
             line.send(now() - start)

@@ -1,8 +1,9 @@
 """What needs no fastai: who is timed when, what is written where, what travels, which photos."""
 
 import hashlib
+import multiprocessing
 import shutil
-import threading
+import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -60,11 +61,22 @@ def test_a_way_may_have_a_clock_of_its_own_and_no_other() -> None:
     }
 
 
+class Side:
+    """Waits, and looks at how processes are started."""
+
+    def wait(self) -> None:
+        time.sleep(0.2)
+
+    def compare(self, method: str) -> None:
+        assert multiprocessing.get_start_method() == method
+
+
 def test_a_side_has_a_process_and_a_clock_of_its_own() -> None:
-    with Apart(threading.Event) as side:
-        assert side.timed("wait", 0.2)() >= 0.2 and side.timed("set")() >= 0
+    with Apart(Side) as side:
+        assert side.timed("wait")() >= 0.2
+        side.timed("compare", multiprocessing.get_start_method())()
         with pytest.raises(EOFError):  # it has told why
-            side.timed("nothing of that name")()
+            side.timed("compare", "another")()
 
 
 def test_what_is_measured_on_a_gpu_runs(
