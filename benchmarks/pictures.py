@@ -12,9 +12,10 @@ TRAIN, VALID = 256, 128
 
 def pictures() -> Path:
     """A folder with the trees ``train`` and ``valid``, one folder a class; drawn if need be."""
+    folder = PLACE / "drawn"
     jobs = [
         (
-            PLACE / part / (label := CLASS_NAMES[number % len(CLASS_NAMES)]) / f"{number:03}.jpg",
+            folder / part / (label := CLASS_NAMES[number % len(CLASS_NAMES)]) / f"{number:03}.jpg",
             label,
             seed,
         )
@@ -24,7 +25,7 @@ def pictures() -> Path:
     if missing := [job for job in jobs if not job[0].exists()]:
         with ProcessPoolExecutor() as pool:
             list(pool.map(_draw, missing))
-    return PLACE
+    return folder
 
 
 def many(train: int, valid: int) -> Path:

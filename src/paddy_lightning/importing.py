@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 QUESTION = "torch._dynamo.utils", "is_compile_supported"
@@ -68,7 +68,11 @@ def _ask(device_type: str) -> bool:
 
 
 def _disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """As ``torch.compiler.disable``."""
-    from torch._compile import _disable_dynamo
+    """As ``torch.compiler.disable``, of functions later."""
+    if fn is None or isinstance(fn, FunctionType):
+        from torch._compile import _disable_dynamo
 
-    return _disable_dynamo(fn, recursive)
+        return _disable_dynamo(fn, recursive)
+    import torch._dynamo
+
+    return torch._dynamo.disable(fn, recursive, reason=reason)
