@@ -15,7 +15,7 @@ from small import small
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from paddy_lightning.errors import UserError
-from paddy_lightning.insight.figures import confusion_matrix
+from paddy_lightning.insight.figures import confusion_matrix, top_losses
 from paddy_lightning.insight.grad_cam import attention
 from paddy_lightning.insight.interpret import interpret, look_into
 from paddy_lightning.network.model import build_model
@@ -209,3 +209,16 @@ def test_nothing_of_a_matrix_is_cut_off(classes: int, name: str) -> None:
     slack = 0.05
     assert min(inches.x0, inches.y0) >= -slack
     assert inches.x1 <= width + slack and inches.y1 <= height + slack
+
+
+@pytest.mark.parametrize("name", ["bacterial_leaf_blight_of_the_lower_leaves", "BLIGHT_" * 9])
+def test_titles_of_top_losses_stay_above_their_pictures(name: str) -> None:
+    """However long the names: nobody looks for a layout that would make them room."""
+    row = {"predicted": name, "label": name, "confidence": 0.52, "loss": 14.91}
+    picture = (np.zeros((24, 32, 3), np.uint8), np.zeros((24, 32), np.float32))
+    figure = top_losses(pd.DataFrame([row] * 4), [picture] * 4)
+    figure.canvas.draw()
+    for axes in figure.axes[:4]:
+        title, panel = axes.title.get_window_extent(), axes.get_window_extent()
+        assert panel.x0 <= title.x0 and title.x1 <= panel.x1 and title.y0 >= panel.y1
+        assert title.y1 <= figure.bbox.y1

@@ -20,6 +20,7 @@ DPI = 120
 MAX_CLASSES = 40  # that a confusion matrix can show legibly
 PAGE, ACROSS = 10.5, 3  # inches, and panels, that top losses are wide
 TITLE, GAP = 0.5, 0.1  # inches above and between them
+TITLED = 24  # letters of a name, capitals too, that leave the next panel's title its room
 NUMBERED = 20  # classes up to which its cells bear numbers
 
 
@@ -116,9 +117,9 @@ def _draw_matrix(axes: Any, values: pd.DataFrame, form: str, darkest: float) -> 
         value = numbers[row, column]
         colour = "white" if value > darkest / 2 else "black"
         size = 8 if len(values) <= 12 else 6
-        style = {"ha": "center", "va": "center", "color": colour, "size": size}
+        how = {"ha": "center", "va": "center", "color": colour, "size": size}
         # Within its axes: the layout need not measure it.
-        axes.text(column, row, form.format(value), in_layout=False, **style)
+        axes.text(column, row, form.format(value), in_layout=False, **how)
 
 
 def reliability(ways: Mapping[str, pd.DataFrame]) -> "Figure":
@@ -179,7 +180,7 @@ def top_losses(rows: pd.DataFrame, pictures: list[tuple[np.ndarray, np.ndarray]]
         axes.imshow(heat, cmap="inferno", alpha=0.55, extent=extent)
         axes.set(xlim=(-0.5, 2 * width - 0.5), ylim=(height - 0.5, -0.5))
         names = row["predicted"], row["label"]
-        said, label = map(legible, names)
+        said, label = (legible(name, TITLED) for name in names)
         title = f"{said} ({row['confidence']:.2f})\nis {label}, loss {row['loss']:.2f}"
         axes.set_title(title, fontsize=9, **lettering(*names))
     return figure
